@@ -1,0 +1,169 @@
+"""Builds the programs of the cluster from the Go modules in `tools/`, once, into a cache.
+
+The versions are those of the committed go.mod and go.sum files, and a module's folder in the cache is named by their
+hash: another version is another folder, and checkouts share what they have in common.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.commands import run
+from cluster.errors import ClusterError
+from cluster.paths import TOOLS, cache_root
+from cluster.progress import step
+
+KUBERNETES_VERSION = "v1.34.4"
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Go module of tools: what to build from it in a single `go build`.
+
+    packages: import path of each program by the name it gets.
+    """
+
+    name: str
+    packages: dict[str, str]
+    minutes: float
+    linker_flags: str = ""
+    sources: tuple[str, ...] = field(default=("go.mod", "go.sum"))
+
+    @property
+    def folder(self) -> Path:
+        """Where the programs lie in the cache."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update((TOOLS / self.name / source).read_bytes())
+        return cache_root() / "bin" / f"{self.name}-{digest.hexdigest()[:12]}"
+
+
+MODULES = {
+    module.name: module
+    for module in (
+        Module(
+            "kubernetes",
+            {
+                "etcd": "go.etcd.io/etcd/server/v3",
+                **{
+                    name: f"k8s.io/kubernetes/cmd/{name}"
+                    for name in (
+                        "kube-apiserver",
+                        "kube-controller-manager",
+                        "kube-scheduler",
+                        "kube-proxy",
+                        "kubelet",
+                        "kubectl",
+                    )
+                },
+            },
+            minutes=8,
+            # Without it every component reports v0.0.0.
+            linker_flags=f"-X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}",
+        ),
+        Module("coredns", {"coredns": "github.com/coredns/coredns"}, minutes=2),
+        Module("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}, minutes=2),
+        Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=2),
+        Module("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, minutes=2),
+        Module(
+            "pause",
+            {"pause": "archsearch.dev/cluster/tools/pause"},
+            minutes=0.1,
+            sources=("go.mod", "main.go", "Dockerfile"),
+        ),
+    )
+}
+
+
+def binary(program: str) -> Path:
+    """The path of a built program, building its module first if the cache lacks it."""
+    for module in MODULES.values():
+        if program in module.packages:
+            return _built(module) / program
+    if program in _DEBIAN:
+        return _from_debian(program)
+    known = sorted([*_DEBIAN, *(program for module in MODULES.values() for program in module.packages)])
+    raise ClusterError(f"unknown tool {program!r}; there are {', '.join(known)}")
+
+
+def build(*names: str) -> None:
+    """Build these modules where the cache lacks them."""
+    for name in names:
+        _built(MODULES[name])
+
+
+def _built(module: Module) -> Path:
+    folder = module.folder
+    if folder.is_dir():
+        return folder
+    with _locked(folder):
+        if folder.is_dir():
+            return folder
+        with step(f"build {', '.join(module.packages)} (about {module.minutes:g} min on 2 cores)"):
+            _build(module, folder)
+    return folder
+
+
+def _build(module: Module, folder: Path) -> None:
+    """Build into a folder beside the final one and rename it, so that what has the final name is whole."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    run(
+        _go(),
+        "build",
+        "-trimpath",
+        f"-ldflags=-s -w {module.linker_flags}".strip(),
+        "-o",
+        f"{partial}/",
+        *module.packages.values(),
+        cwd=TOOLS / module.name,
+        env={"CGO_ENABLED": "0"},
+    )
+    # The binary of etcd's main package is called after its folder.
+    if (partial / "server").exists():
+        (partial / "server").rename(partial / "etcd")
+    partial.rename(folder)
+
+
+def _go() -> str:
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise ClusterError("Go is not installed: install Go 1.26 or newer and put `go` on the PATH")
+
+
+# Programs that Debian's packages have; they are unpacked, not installed, because installing them starts services.
+_DEBIAN = {"promtool": "prometheus", "prometheus": "prometheus"}
+
+
+def _from_debian(program: str) -> Path:
+    folder = cache_root() / "bin" / f"debian-{_DEBIAN[program]}"
+    path = folder / "usr" / "bin" / program
+    if path.exists():
+        return path
+    with _locked(folder), step(f"unpack {program} from Debian's package {_DEBIAN[program]}"):
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        run("apt-get", "download", "-o", "APT::Sandbox::User=root", _DEBIAN[program], cwd=partial)
+        for package in partial.glob("*.deb"):
+            run("dpkg-deb", "-x", package, partial)
+            package.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    return path
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Only one process builds a folder; the kernel gives the lock back if it is killed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(folder.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

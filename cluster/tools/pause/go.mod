@@ -1,0 +1,3 @@
+module archsearch.dev/cluster/tools/pause
+
+go 1.24.0

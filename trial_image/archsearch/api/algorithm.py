@@ -1,0 +1,73 @@
+"""How the space is searched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from archsearch.api.base import DecimalString, Model, OneOf, Rule
+
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class RandomSearch(Model):
+    """Architectures drawn uniformly, none twice."""
+
+    epochs: Epochs = 20
+    """Epochs for which each trial trains its network."""
+
+
+class RegularizedEvolution(Model):
+    """Ageing evolution (Real et al. 2019): mutate the best of a random sample, forget the oldest."""
+
+    epochs: Epochs = 20
+    """Epochs for which each trial trains its network."""
+    population: Annotated[int, Field(ge=2, le=10_000)] = 100
+    """Architectures alive at once; the first ones are drawn at random."""
+    sample: Annotated[int, Field(ge=1, le=10_000)] = 25
+    """Members of the population that compete to be the parent."""
+
+    rules = (Rule(expression="self.sample <= self.population", message="sample must not be greater than population",
+                  field_path=".sample"),)  # fmt: skip
+    checks = (
+        lambda self: None if self.sample <= self.population else
+        f"sample must not be greater than population ({self.population}), but got {self.sample}",
+    )  # fmt: skip
+
+
+class Darts(Model):
+    """Differentiable search (Liu et al. 2019): architecture weights and network weights of a supernet are trained in
+    turn, on separate halves of the training data. Each trial is one whole search from its own seed."""
+
+    order: Literal["First", "Second"] = "Second"
+    """`Second` looks one step of the network weights ahead, at about 2.4 times the cost of `First`."""
+    epochs: Epochs = 50
+    """Passes over the half of the training data that trains the network weights."""
+    batch_size: Annotated[int, Field(ge=2, le=8192)] = 64
+    """Images a step."""
+    learning_rate: DecimalString = "0.025"
+    """Learning rate of the network weights at the start (SGD, cosine)."""
+    learning_rate_min: DecimalString = "0.001"
+    """Learning rate of the network weights at the end."""
+    momentum: DecimalString = "0.9"
+    """Momentum of the network weights."""
+    weight_decay: DecimalString = "0.0003"
+    """Weight decay of the network weights."""
+    gradient_clip: DecimalString = "5"
+    """Largest norm of the network weights' gradient."""
+    architecture_learning_rate: DecimalString = "0.0003"
+    """Learning rate of the architecture weights (Adam, betas 0.5 and 0.999)."""
+    architecture_weight_decay: DecimalString = "0.001"
+    """Weight decay of the architecture weights."""
+
+
+class Algorithm(OneOf):
+    """How the space is searched."""
+
+    random: RandomSearch | None = None
+    """Architectures drawn uniformly: the baseline of every search."""
+    regularized_evolution: RegularizedEvolution | None = None
+    """Ageing evolution, as in AmoebaNet."""
+    darts: Darts | None = None
+    """Differentiable search in a supernet."""

@@ -1,0 +1,101 @@
+"""What every model of the API shares: camelCase on the wire, frozen in memory, no floats in a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+GROUP: Final = "archsearch.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+SUFFIXES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+DECIMAL_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
+QUANTITY_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?[kMGT]?$"
+LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+DecimalString = Annotated[str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=24)]
+Quantity = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, max_length=24)]
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+ShortName = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, min_length=1, max_length=40)]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+# Kubernetes' own resource quantity: an integer, a decimal, or either with a suffix such as m, Mi or G.
+ResourceQuantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE])?$", max_length=24)]
+
+ChoiceValue = str | int | tuple[int, ...]
+"""What one choice of an architecture may be: an operation or a word, a number, or a set of positions."""
+
+
+class Rule(BaseModel):
+    """A CEL rule of the CRD: `expression` must hold of the object, otherwise the API server says `message`."""
+
+    model_config = ConfigDict(frozen=True)
+    expression: str
+    message: str
+    field_path: str | None = None
+
+
+class Model(BaseModel):
+    """Base of all API models. `rules` are the CEL rules that the CRD generator writes for the model.
+
+    `checks` are the same rules in Python, so that a file is refused without a cluster with the same words:
+    each takes the model and returns the message of what is wrong, or None.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    checks: ClassVar[tuple[Callable[[Any], str | None], ...]] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Model:
+        problems = [problem for check in type(self).checks if (problem := check(self)) is not None]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def wire(self) -> dict[str, Any]:
+        """The model as Kubernetes has it: camelCase keys, absent values left out."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+class OneOf(Model):
+    """A union: exactly one member is set. Each member's value says all there is to say about it."""
+
+    @classmethod
+    def members(cls) -> list[str]:
+        """The members' names as written in a spec."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> OneOf:
+        chosen = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(chosen) != 1:
+            raise ValueError(
+                f"exactly one of {', '.join(self.members())} must be set, "
+                f"but got {', '.join(chosen) if chosen else 'none'}"
+            )
+        return self
+
+    @property
+    def member(self) -> tuple[str, Any]:
+        """The name, as written in a spec, and the value of the member that is set."""
+        for name, field in type(self).model_fields.items():
+            if (value := getattr(self, name)) is not None:
+                return field.alias or name, value
+        raise AssertionError("a validated union has a member")
+
+
+def quantity(text: str) -> float:
+    """The number that a quantity such as "12.5" or "5M" stands for (decimal suffixes k, M, G, T)."""
+    suffix = text[-1] if text[-1] in SUFFIXES else ""
+    return float(Decimal(text[: len(text) - len(suffix)]) * SUFFIXES[suffix])
+
+
+PositiveCount = Annotated[int, Field(ge=1)]

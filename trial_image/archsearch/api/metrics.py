@@ -1,0 +1,30 @@
+"""The numbers that a trial can report, and where each comes from."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Metric = Literal["accuracy", "loss", "parameters", "flops", "latencyMs", "throughput", "peakMemoryMiB"]
+Goal = Literal["Maximize", "Minimize"]
+
+LEARNED: Final = frozenset({"accuracy", "loss"})
+"""Measured on the selection images by every trial that trains."""
+STATIC: Final = frozenset({"parameters", "flops"})
+"""Counted on the final network without running it, before training starts."""
+MEASURED: Final = frozenset({"latencyMs", "throughput", "peakMemoryMiB"})
+"""Measured on a profile's nodes; meaningless without the profile's name."""
+
+DEFAULT_GOALS: Final[dict[Metric, Goal]] = {
+    "accuracy": "Maximize",
+    "loss": "Minimize",
+    "parameters": "Minimize",
+    "flops": "Minimize",
+    "latencyMs": "Minimize",
+    "throughput": "Maximize",
+    "peakMemoryMiB": "Minimize",
+}
+
+
+def metric_key(metric: str, profile: str | None) -> str:
+    """The key of a metric among a trial's metrics: `accuracy`, or `latencyMs@t4` for a profile's measurement."""
+    return f"{metric}@{profile}" if profile else metric

@@ -1,0 +1,138 @@
+"""`ArchitectureTrial`: the record of one piece of work, and its result for ever."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from archsearch.api.base import ChoiceValue, Model, ShortName
+from archsearch.api.search import Artifact, HardwareProfile
+
+TRIAL_KIND: Final = "ArchitectureTrial"
+TRIAL_PLURAL: Final = "architecturetrials"
+
+WorkKind = Literal["Preflight", "Train", "Supernet", "Profile", "Retrain", "Export"]
+TrialState = Literal["Pending", "Queued", "Running", "Succeeded", "Failed", "Infeasible", "Stopped"]
+FINISHED: Final = frozenset({"Succeeded", "Failed", "Infeasible", "Stopped"})
+SEARCH_KINDS: Final = frozenset({"Train", "Supernet"})
+"""Kinds of work that the search stage is made of, and that the budget counts."""
+
+ArchitectureMap = Annotated[
+    dict[str, ChoiceValue], Field(max_length=512, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+]
+
+
+class WorkInput(Model):
+    """A file that an earlier trial wrote."""
+
+    uri: Annotated[str, StringConstraints(max_length=512)]
+    """`pvc://CLAIM/PATH`."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """Checksum of the file."""
+
+
+class ArchitectureTrialSpec(Model):
+    """What is to be done. It never changes."""
+
+    work: WorkKind
+    """The kind of work."""
+    index: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Position among the search's trials of this stage."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    """Everything random in the trial follows from it."""
+    architecture: ArchitectureMap | None = None
+    """The architecture; absent for work that searches for one."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Epochs of training."""
+    profile: ShortName | None = None
+    """The hardware profile that is measured."""
+    observed: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Results that the searcher had seen when it proposed the architecture."""
+    source: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """The trial whose architecture this one profiles, retrains or exports."""
+    weights: WorkInput | None = None
+    """Weights to start from."""
+
+
+class CurvePoint(Model):
+    """The objective after an epoch."""
+
+    epoch: int
+    """Epochs trained."""
+    value: float
+    """The first objective's value on the selection images."""
+
+
+class TrialResult(Model):
+    """What the work came to."""
+
+    metrics: dict[str, float] = {}
+    """Finite numbers by name."""
+    architecture: ArchitectureMap | None = None
+    """The architecture that was trained or found."""
+    profile: HardwareProfile | None = None
+    """What it costs on hardware that was measured."""
+    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
+    """Files that were written."""
+    curve: Annotated[tuple[CurvePoint, ...], Field(max_length=64)] = ()
+    """The objective over the epochs, thinned to at most 64 points."""
+
+
+class MetricsReading(Model):
+    """What the metrics server said of the trial when it ended."""
+
+    available: bool
+    """Whether it agreed with the trial's own result."""
+    reason: Annotated[str, StringConstraints(max_length=128)]
+    """One word for why."""
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """The query, the HTTP status, the age of the last sample."""
+
+
+class ArchitectureTrialStatus(Model):
+    """How it went."""
+
+    state: TrialState = "Pending"
+    """Pending, Queued, Running, Succeeded, Failed, Infeasible or Stopped."""
+    reason: Annotated[str, StringConstraints(max_length=128)] = ""
+    """One word for why."""
+    message: Annotated[str, StringConstraints(max_length=2048)] = ""
+    """Why, for a person."""
+    sequence: int | None = None
+    """Position in the order of completion among the search's trials: what a searcher is replayed with."""
+    result: TrialResult | None = None
+    """What the work came to."""
+    metrics_reading: MetricsReading | None = None
+    """What the metrics server said of the trial when it ended."""
+    start_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When the pod started."""
+    completion_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When the pod ended."""
+    accelerator_seconds: float = 0.0
+    """Run time times the accelerators that the pod asked for."""
+    preemptions: int = 0
+    """Times that a pod was evicted and started again."""
+    node: str = ""
+    """The node it ran on."""
+    image_digest: str = ""
+    """The image as it ran."""
+    objective: str = ""
+    """The first objective's value, for the printer column."""
+
+
+class Trial(Model):
+    """A trial as the parts of the program hand it about: its name, what is to be done, and how it went."""
+
+    name: str
+    spec: ArchitectureTrialSpec
+    status: ArchitectureTrialStatus = ArchitectureTrialStatus()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its result is recorded."""
+        return self.status.state in FINISHED
+
+    def labels(self) -> dict[str, Any]:
+        """What distinguishes it in a list."""
+        return {"work": self.spec.work, "index": self.spec.index}

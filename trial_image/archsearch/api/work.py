@@ -1,0 +1,128 @@
+"""The contract with a container: the document it is given, and the message with which it ends."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from archsearch.api.algorithm import Algorithm
+from archsearch.api.base import Model
+from archsearch.api.search import Constraint, Export, Objective, Profile
+from archsearch.api.space import Space
+from archsearch.api.task import Task
+from archsearch.api.trial import ArchitectureTrialSpec, TrialResult
+
+WORK_VARIABLE: Final = "ARCHSEARCH_WORK"
+TERMINATION_PATH: Final = "/dev/termination-log"
+MAX_MESSAGE: Final = 4096
+METRICS_PORT: Final = 9464
+
+EXIT_RESULT: Final = 0
+EXIT_USER_ERROR: Final = 3
+EXIT_INFEASIBLE: Final = 42
+EXIT_INTERRUPTED: Final = 143
+
+METRIC_NAME: Final = r"^[A-Za-z][A-Za-z0-9_@.-]{0,80}$"
+
+
+class Paths(Model):
+    """Folders as the container sees them."""
+
+    data: str | None = None
+    """The data volume, read-only; None for a data set that the image carries."""
+    artifacts: str | None = None
+    """The folder of this search on the artifact volume; None where there is none."""
+    artifacts_uri: str | None = None
+    """The same folder as others name it: `pvc://CLAIM/PATH`."""
+    scratch: str = "/tmp"  # noqa: S108 - a folder of the pod's own, not a shared one
+    """Files that may vanish with the container."""
+
+
+class Work(Model):
+    """One piece of work, complete: nothing else is needed to do it."""
+
+    version: Literal[1] = 1
+    search: str
+    """`namespace/name`, for messages and metrics."""
+    trial: str
+    """The trial's name."""
+    spec: ArchitectureTrialSpec
+    """What is to be done."""
+    task: Task
+    space: Space
+    algorithm: Algorithm
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+    profile: Profile | None = None
+    """The hardware profile to measure, for `Profile`."""
+    export: Export = Export()
+    paths: Paths = Paths()
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = METRICS_PORT
+    """Where `/metrics` is served; 0: any free port."""
+    scrape_timeout_seconds: Annotated[int, Field(ge=0, le=600)] = 10
+    """How long the end waits for one last scrape; 0: not at all."""
+
+
+class Message(TrialResult):
+    """The termination message. It comes from a container that may be anyone's, and is checked as such."""
+
+    version: Literal[1] = 1
+    error: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """What the user is to know, where there is no result."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _finite(cls, metrics: dict[str, float]) -> dict[str, float]:
+        import re
+
+        if len(metrics) > 64:
+            raise ValueError(f"metrics must have at most 64 entries, but got {len(metrics)}")
+        for name, value in metrics.items():
+            if not re.match(METRIC_NAME, name):
+                raise ValueError(f"metrics must have names like {METRIC_NAME}, but got {name[:80]!r}")
+            if not math.isfinite(value):
+                raise ValueError(f"metrics must be finite, but got {name}={value}")
+        return metrics
+
+    def encode(self) -> str:
+        """Compact JSON of at most 4,096 bytes; the curve is thinned until it fits. ValueError if it cannot fit."""
+        message = self
+        while len(text := json.dumps(message.wire(), separators=(",", ":"))) > MAX_MESSAGE:
+            if not message.curve:
+                raise ValueError(f"the termination message must be at most {MAX_MESSAGE} bytes, but got {len(text)}")
+            message = message.model_copy(update={"curve": message.curve[1::2] if len(message.curve) > 1 else ()})
+        return text
+
+
+class InvalidMessage(ValueError):
+    """A termination message that breaks the contract; str() says which field and what it held."""
+
+
+def decode(text: str) -> Message:
+    """Read a termination message. Raises InvalidMessage on anything that is not one."""
+    if len(text.encode()) > MAX_MESSAGE:
+        raise InvalidMessage(f"termination message must be at most {MAX_MESSAGE} bytes, but got {len(text.encode())}")
+    if not text.strip():
+        raise InvalidMessage("termination message is empty: the container wrote nothing to /dev/termination-log")
+    try:
+        document: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidMessage(f"termination message must be JSON, but got {text[:120]!r}") from None
+    if not isinstance(document, dict):
+        raise InvalidMessage(f"termination message must be a JSON object, but got {text[:120]!r}")
+    try:
+        return Message.model_validate(document)
+    except ValidationError as error:
+        raise InvalidMessage(f"termination message: {explain(error)}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The problems of a validation error on one line: each field, what is wrong, and the value."""
+    parts = []
+    for item in error.errors()[:5]:
+        where = ".".join(str(part) for part in item["loc"]) or "document"
+        parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')} (got {str(item['input'])[:80]!r})")
+    return "; ".join(parts)
