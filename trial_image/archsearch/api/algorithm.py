@@ -23,9 +23,9 @@ class RegularizedEvolution(Model):
 
     epochs: Epochs = 20
     """Epochs for which each trial trains its network."""
-    population: Annotated[int, Field(ge=2, le=10_000)] = 100
-    """Architectures alive at once; the first ones are drawn at random."""
-    sample: Annotated[int, Field(ge=1, le=10_000)] = 25
+    population: Annotated[int, Field(ge=2, le=10_000)] = 30
+    """Architectures alive at once; the first ones are drawn at random. The paper has 100 for 20,000 trials."""
+    sample: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Members of the population that compete to be the parent."""
 
     rules = (Rule(expression="self.sample <= self.population", message="sample must not be greater than population",
