@@ -121,20 +121,22 @@ def start(
 
 
 def stop(pids: Iterable[int], grace_seconds: float = 3.0) -> None:
-    """Ask processes to end, and kill those that still run after `grace_seconds`."""
-    names = {identity(pid) for pid in pids} - {""}
-    for wish in (signal.SIGTERM, signal.SIGKILL):
-        for name in names:
-            if is_alive(name):
-                _signal(int(name.partition(":")[0]), wish)
-        deadline = time.monotonic() + grace_seconds
-        while time.monotonic() < deadline:
-            _reap(names)
-            names = {name for name in names if is_alive(name)}
-            if not names:
-                return
+    """Ask processes to end, and kill those that still run after `grace_seconds`; with 0 they are killed at once."""
+    named = {identity(pid) for pid in pids} - {""}
+    left = named
+    for wish, patience in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
+        if patience == 0:
+            continue
+        for name in left:
+            _signal(int(name.partition(":")[0]), wish)
+        deadline = time.monotonic() + patience
+        while left and time.monotonic() < deadline:
             time.sleep(0.02)
-    raise ClusterError(f"these processes do not end, not even when killed: {', '.join(sorted(names))}")
+            left = {name for name in left if is_alive(name)}
+        if not left:
+            _reap(named)
+            return
+    raise ClusterError(f"these processes do not end, not even when killed: {', '.join(sorted(left))}")
 
 
 def log_tail(state: State, component: str) -> str:
