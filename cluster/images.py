@@ -1,0 +1,172 @@
+"""Builds the images of the project with buildah and pushes them to the cluster's registry; what is unchanged is skipped.
+
+What a Dockerfile gets, with the repository's root as its context:
+    build argument BASE_IMAGE     an image with Python 3.11 at /usr/bin/python3, `venv` and CA certificates. Here it is
+                                  a local Debian; a published build uses an official slim Python image.
+    build argument SSL_CERT_FILE  the host's certificate authorities, which are mounted read-only at /etc/ssl/certs
+    volume /cache                 kept between builds: point UV_CACHE_DIR at /cache/uv and PIP_CACHE_DIR at /cache/pip
+The network is the host's. Layers are cached: copy what changes seldom (pyproject.toml, uv.lock) first, code last.
+"""
+
+import hashlib
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import registry
+from cluster.binaries import binary
+from cluster.commands import run
+from cluster.disk import explained
+from cluster.errors import ClusterError
+from cluster.paths import ADDONS, REPOSITORY, TOOLS, cache_root
+from cluster.progress import say, step
+
+BASE = "localhost/archsearch-base:bookworm-python3.11"
+_BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
+# Raise it when what `_build_base` does changes.
+_BASE_REVISION = 1
+
+_INPUTS = "archsearch.dev/inputs"
+_CERTIFICATES = Path("/etc/ssl/certs")
+_IGNORED = ("**/__pycache__", "**/*.pyc")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the project: the name it has in the registry, and what it is built from."""
+
+    name: str
+    dockerfile: Path
+    context: Path = REPOSITORY
+    base: str = BASE
+
+    @property
+    def local_name(self) -> str:
+        """What buildah calls it."""
+        return f"localhost/{self.name}"
+
+
+PROMETHEUS = Image("prometheus:2.42", ADDONS / "prometheus" / "Dockerfile")
+PROJECT = (
+    Image("archsearch-operator:dev", REPOSITORY / "operator" / "Dockerfile"),
+    Image("archsearch-trial:dev", REPOSITORY / "trial_image" / "Dockerfile"),
+)
+
+
+def ensure_pause() -> str:
+    """Push the image that holds a pod's namespaces if the registry lacks it; returns the reference."""
+    folder = binary("pause").parent
+    name = f"pause:{folder.name.rpartition('-')[2]}"
+    if not registry.digest(name):
+        shutil.copy(TOOLS / "pause" / "Dockerfile", folder)
+        _build(Image(name, folder / "Dockerfile", context=folder, base=""))
+    return registry.reference(name)
+
+
+def ensure(*wanted: Image) -> list[str]:
+    """Build and push these images where their Dockerfiles exist; returns the references that pods use."""
+    present = [image for image in wanted if image.dockerfile.exists()]
+    for image in wanted:
+        if image not in present:
+            say(f"  - {image.name}: no {image.dockerfile.relative_to(REPOSITORY)} yet, skipped")
+    if not registry.serves():
+        raise ClusterError("images are pushed to the cluster's registry; start it with `python -m cluster up`")
+    if present:
+        _ensure_base()
+    return [_build(image) for image in present]
+
+
+def _build(image: Image) -> str:
+    """Build an image unless its inputs are those it was built from, and push it."""
+    key = _key(image)
+    if _label(image.local_name) != key:
+        with step(f"build {image.name}"), explained():
+            cache = cache_root() / "images"
+            cache.mkdir(parents=True, exist_ok=True)
+            ignored = cache / "ignored"
+            ignored.write_text("\n".join(_IGNORED) + "\n")
+            run(
+                *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--layers", "--format", "oci"),
+                *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--volume", f"{cache}:/cache"),
+                *("--build-arg", f"BASE_IMAGE={image.base}"),
+                *("--build-arg", f"SSL_CERT_FILE={_CERTIFICATES / 'ca-certificates.crt'}"),
+                *("--ignorefile", ignored, "--label", f"{_INPUTS}={key}", "--pull-never"),
+                *("--tag", image.local_name, "--file", image.dockerfile, image.context),
+            )
+            run("buildah", "rmi", "--prune", check=False)
+    with step(f"push {image.name}"), explained():
+        return registry.push(image.local_name, image.name)
+
+
+def _ensure_base() -> None:
+    key = hashlib.sha256(repr((_BASE_REVISION, _BASE_PACKAGES)).encode()).hexdigest()
+    if _label(BASE) != key:
+        with step(f"build {BASE} with debootstrap"), explained():
+            _build_base(key)
+
+
+def _build_base(key: str) -> None:
+    root = cache_root() / "base-root"
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    run("debootstrap", "--variant=minbase", f"--include={','.join(_BASE_PACKAGES)}", "bookworm", root)
+    for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+        shutil.rmtree(root / waste, ignore_errors=True)
+    (root / "var/cache/apt/archives/partial").mkdir(parents=True)
+    # The official Python images have the short name.
+    (root / "usr/bin/python").symlink_to("python3")
+    container = run("buildah", "from", "scratch").strip()
+    try:
+        run("buildah", "add", "--quiet", container, root, "/")
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        run(
+            *("buildah", "config", "--env", f"PATH={path}", "--env", "LANG=C.UTF-8", "--cmd", "python3"),
+            *("--label", f"{_INPUTS}={key}", container),
+        )
+        run("buildah", "commit", "--quiet", "--format", "oci", container, BASE)
+    finally:
+        run("buildah", "rm", container, check=False)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _label(image: str) -> str:
+    """The key of the inputs that a local image was built from; empty if there is no such image."""
+    template = f'{{{{index .OCIv1.Config.Labels "{_INPUTS}"}}}}'
+    return run("buildah", "inspect", "--type", "image", "--format", template, image, check=False).strip()
+
+
+def _key(image: Image) -> str:
+    """A hash of the Dockerfile, the base image and every file that the Dockerfile can copy."""
+    digest = hashlib.sha256(image.dockerfile.read_bytes())
+    if image.base:
+        digest.update(run("buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image.base).encode())
+    for path in sorted(set(_copied_files(image))):
+        digest.update(f"{path.relative_to(image.context)}\0{path.stat().st_mode:o}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _copied_files(image: Image) -> Iterator[Path]:
+    for source in copied_sources(image.dockerfile.read_text()):
+        for found in image.context.glob(source.strip("/") or "*"):
+            inside = found.rglob("*") if found.is_dir() else [found]
+            yield from (path for path in inside if path.is_file() and path.suffix != ".pyc")
+
+
+def copied_sources(dockerfile: str) -> Iterator[str]:
+    """The paths in the build context that COPY, ADD and bind mounts name, patterns included."""
+    joined = re.sub(r"\\\n", " ", re.sub(r"^\s*#.*\n", "", dockerfile, flags=re.MULTILINE))
+    for line in joined.splitlines():
+        words = shlex.split(line.replace(",", " ") if re.match(r"\s*(COPY|ADD)\s+\[", line) else line, comments=True)
+        if not words:
+            continue
+        if words[0].upper() in ("COPY", "ADD") and not any(word.startswith("--from=") for word in words):
+            arguments = [word.strip("[]") for word in words[1:] if not word.startswith("--")]
+            yield from (word for word in arguments[:-1] if word)
+        for word in words:
+            mount = dict(part.partition("=")[::2] for part in word.removeprefix("--mount=").split(","))
+            if word.startswith("--mount=") and mount.get("type") == "bind" and "from" not in mount:
+                yield mount.get("source") or mount.get("src") or "."
