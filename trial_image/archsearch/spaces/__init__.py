@@ -1,0 +1,24 @@
+"""Search spaces: choices, architectures, and what searchers do with them. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from archsearch.api.space import Space as SpaceSpec
+from archsearch.spaces.architecture import Architecture, InvalidArchitecture
+from archsearch.spaces.choice import Choice
+from archsearch.spaces.darts import darts_cells
+from archsearch.spaces.nasbench201 import nasbench201
+from archsearch.spaces.space import Space
+
+__all__ = ["Architecture", "Choice", "InvalidArchitecture", "Space", "space_of"]
+
+SPACES: Final[dict[str, Callable[[Any], Space]]] = {"dartsCells": darts_cells, "nasBench201": nasbench201}
+"""The space of each member of the API's union."""
+
+
+def space_of(spec: SpaceSpec) -> Space:
+    """The space that a spec declares. Raises ValueError where its settings leave a choice without an option."""
+    member, settings = spec.member
+    return SPACES[member](settings)

@@ -1,0 +1,48 @@
+"""The cells of DARTS (Liu et al. 2019, section 2.1): a normal and a reduction cell, shared by the whole network.
+
+Node i of a cell sees i + 2 predecessors: the outputs of the two cells before it (0 and 1) and the nodes before it.
+`normal/2/inputs` is the pair of predecessors that node 2 keeps, `normal/2/0` the operation on the edge from
+predecessor 0. Node 0 has only two predecessors; its choice of inputs is kept all the same, with one option, so that
+no reader of an architecture has to treat it differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+
+from archsearch.api.space import DartsCells
+from archsearch.spaces.choice import Choice
+from archsearch.spaces.space import Space
+
+CELLS: Final = ("normal", "reduction")
+INPUTS: Final = 2
+"""Predecessors that every node keeps (Liu et al. 2019, section 2.4)."""
+NONE: Final = "none"
+
+
+def inputs_name(cell: str, node: int) -> str:
+    """The choice of a node's predecessors."""
+    return f"{cell}/{node}/inputs"
+
+
+def edge_name(cell: str, node: int, source: int) -> str:
+    """The choice of the operation between a predecessor and a node."""
+    return f"{cell}/{node}/{source}"
+
+
+def darts_cells(settings: DartsCells) -> Space:
+    """The space; with 4 nodes and 7 operations besides `none` it has 1,037,664,180 cells of each type."""
+    return Space("dartsCells", tuple(_choices(settings)), settings)
+
+
+def _choices(settings: DartsCells) -> Iterator[Choice]:
+    operations = tuple(operation for operation in settings.operations if operation != NONE)
+    extra = tuple(operation for operation in settings.operations if operation == NONE)
+    for cell in CELLS:
+        for node in range(settings.nodes):
+            inputs = inputs_name(cell, node)
+            yield Choice(inputs, tuple(combinations(range(node + 2), INPUTS)))
+            for source in range(node + 2):
+                yield Choice(edge_name(cell, node, source), operations, when=(inputs, source), extra=extra)

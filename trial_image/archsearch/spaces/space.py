@@ -1,0 +1,217 @@
+"""A space: the choices that make an architecture, and everything that can be done with them without building a network.
+
+All randomness comes from the generator that is passed in; equal generators give equal architectures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsearch.api.base import ChoiceValue
+from archsearch.api.space import DartsCells, NasBench201
+from archsearch.spaces.architecture import Architecture, InvalidArchitecture
+from archsearch.spaces.choice import Choice
+
+
+@dataclass(frozen=True)
+class Space:
+    """Named choices, each declared after the choice that it depends on.
+
+    settings: what the networks of the space are built from.
+    Raises ValueError for a choice that is declared twice, or that depends on what is not declared before it.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+    settings: DartsCells | NasBench201
+
+    def __post_init__(self) -> None:
+        before: dict[str, Choice] = {}
+        for choice in self.choices:
+            if choice.name in before:
+                raise ValueError(f"space {self.name} must declare every choice once, but got {choice.name} twice")
+            if choice.when and (choice.when[0] not in before or not before[choice.when[0]].is_subset):
+                raise ValueError(
+                    f"choice {choice.name} must depend on a choice between sets that is declared before it, "
+                    f"but got {choice.when[0]}"
+                )
+            before[choice.name] = choice
+
+    def size(self) -> int:
+        """How many architectures there are."""
+        return prod(self._counts[choice.name] for choice in self.choices if choice.when is None)
+
+    def hash(self) -> str:
+        """12 hexadecimal digits: equal where the choices and the networks built from them are."""
+        stacks = self.settings.model_dump(by_alias=True, mode="json", include={"search", "final"})
+        choices = [[choice.name, choice.options, choice.when, choice.extra] for choice in self.choices]
+        text = json.dumps([self.name, choices, stacks], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]
+
+    def architecture(self, values: Mapping[str, Any]) -> Architecture:
+        """The architecture that a mapping stands for. Values of choices that are not active are dropped.
+
+        Lists stand for tuples, as JSON has none. Raises InvalidArchitecture for a name that is not declared, an
+        active choice without a value, or a value that is not one of the options.
+        """
+        for name in values:
+            if name not in self._by_name:
+                raise InvalidArchitecture(f"{name!s:.80} is no choice of {self.name}, but got {_show(values[name])}")
+        kept: dict[str, ChoiceValue] = {}
+        for choice in self.choices:
+            if not choice.active(kept):
+                continue
+            if choice.name not in values:
+                raise InvalidArchitecture(f"{choice.name} must be one of {_show(choice.options)}, but is missing")
+            kept[choice.name] = _option(choice, values[choice.name])
+        return Architecture(kept)
+
+    def at(self, index: int) -> Architecture:
+        """The architecture of this number, from 0 to size() - 1: every architecture has exactly one.
+
+        Raises IndexError outside that range.
+        """
+        if not 0 <= index < self.size():
+            raise IndexError(f"index must be between 0 and {self.size() - 1}, but got {index}")
+        values: dict[str, ChoiceValue] = {}
+        self._unrank([choice for choice in self.choices if choice.when is None], index, values)
+        return self.architecture(values)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """An architecture drawn uniformly over architectures.
+
+        Its number is drawn, not its choices one by one: where the options of a choice open parts of different size,
+        drawing choices uniformly would prefer the architectures of the small part.
+        """
+        return self.at(_below(self.size(), rng))
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """A copy in which exactly one choice is different; what it newly activates is drawn, uniformly over the ways.
+
+        The choice is drawn uniformly from the active ones that have another option, then the option from the others.
+        Raises ValueError where there is no such choice.
+        """
+        candidates = [c for c in self.choices if c.name in architecture.values and len(c.options) > 1]
+        if not candidates:
+            raise ValueError(f"space {self.name} must have a choice with two options to mutate, but has none")
+        choice = candidates[rng.integers(len(candidates))]
+        others = [option for option in choice.options if option != architecture[choice.name]]
+        option = others[rng.integers(len(others))]
+        opened = self._opened(choice, option, architecture)
+        values = {**architecture.values, choice.name: option}
+        self._unrank(opened, _below(prod(self._counts[child.name] for child in opened), rng), values)
+        return self.architecture(values)
+
+    def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
+        """Every architecture that a mutation can give, once, in a fixed order. Being a neighbour is symmetric."""
+        for choice in self.choices:
+            if choice.name not in architecture.values:
+                continue
+            for option in choice.options:
+                if option == architecture[choice.name]:
+                    continue
+                opened = self._opened(choice, option, architecture)
+                for index in range(prod(self._counts[child.name] for child in opened)):
+                    values = {**architecture.values, choice.name: option}
+                    self._unrank(opened, index, values)
+                    yield self.architecture(values)
+
+    def crossover(self, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
+        """A child that has every choice from one of its parents, with equal chance where both have made it.
+
+        Nothing has to be drawn: a choice is active in the child only if it is in the parent that activated it.
+        """
+        values: dict[str, ChoiceValue] = {}
+        for choice in self.choices:
+            if choice.active(values):
+                parents = [parent for parent in (first, second) if choice.name in parent.values]
+                values[choice.name] = parents[rng.integers(len(parents))][choice.name]
+        return Architecture(values)
+
+    def one_hot(self, architecture: Architecture) -> NDArray[np.float64]:
+        """A column for each option of each choice, 1 where the architecture holds it; choices not active are all 0."""
+        return np.array(
+            [
+                float(architecture.values.get(choice.name) == option)
+                for choice in self.choices
+                for option in choice.options
+            ]
+        )
+
+    @cached_property
+    def _by_name(self) -> dict[str, Choice]:
+        return {choice.name: choice for choice in self.choices}
+
+    @cached_property
+    def _activated(self) -> dict[tuple[str, int], list[Choice]]:
+        activated: dict[tuple[str, int], list[Choice]] = {}
+        for choice in self.choices:
+            if choice.when:
+                activated.setdefault(choice.when, []).append(choice)
+        return activated
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        """For each choice, the ways to make it together with all that depends on it."""
+        counts: dict[str, int] = {}
+        for choice in reversed(self.choices):
+            counts[choice.name] = sum(
+                prod(counts[child.name] for child in self._children(choice, option)) for option in choice.options
+            )
+        return counts
+
+    def _children(self, choice: Choice, option: ChoiceValue) -> list[Choice]:
+        """The choices that an option activates directly."""
+        if not isinstance(option, tuple):
+            return []
+        return [child for member in option for child in self._activated.get((choice.name, member), ())]
+
+    def _opened(self, choice: Choice, option: ChoiceValue, architecture: Architecture) -> list[Choice]:
+        """The choices that an option activates directly and that the architecture has not made."""
+        return [child for child in self._children(choice, option) if child.name not in architecture.values]
+
+    def _unrank(self, choices: list[Choice], index: int, values: dict[str, ChoiceValue]) -> None:
+        """Write the values that number `index` stands for among all ways to make these choices and what they open."""
+        for choice in choices:
+            index, place = divmod(index, self._counts[choice.name])
+            for option in choice.options:
+                children = self._children(choice, option)
+                ways = prod(self._counts[child.name] for child in children)
+                if place < ways:
+                    values[choice.name] = option
+                    self._unrank(children, place, values)
+                    break
+                place -= ways
+
+
+def _below(limit: int, rng: np.random.Generator) -> int:
+    """A whole number from 0 to limit - 1, uniformly. numpy's own stops at 2^64, and spaces are larger."""
+    bits = (limit - 1).bit_length()
+    length = (bits + 7) // 8
+    while True:
+        number = int.from_bytes(rng.bytes(length), "big") >> (8 * length - bits)
+        if number < limit:
+            return number
+
+
+def _option(choice: Choice, value: Any) -> ChoiceValue:
+    given = tuple(value) if isinstance(value, list) else value
+    for option in choice.options:
+        # The type counts: True is not the number 1.
+        if type(given) is type(option) and given == option:
+            return option
+    raise InvalidArchitecture(f"{choice.name} must be one of {_show(choice.options)}, but got {_show(value)}")
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
