@@ -1,0 +1,127 @@
+"""Data sets that are folders of images: `train/CLASS/*` and `test/CLASS/*`, the layout of torchvision's ImageFolder."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from archsearch.tasks.base import Arrays, DataError
+
+SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_SIDE: Final = 1024
+"""Pixels. All images are held in memory, and no space here is meant for larger ones."""
+
+
+def inside(root: Path, path: Path, meaning: str) -> Path:
+    """The path with its links followed. DataError where it leaves `root`: a volume must not lead out of itself."""
+    try:
+        resolved, base = path.resolve(), root.resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        raise DataError(f"{path}: {meaning} cannot be followed ({error}); remove the loop of links") from None
+    if not resolved.is_relative_to(base):
+        raise DataError(
+            f"{path}: {meaning} must stay inside the volume, but it leads to {resolved}; copy the files instead of "
+            "linking to them"
+        )
+    return resolved
+
+
+def read_folder(folder: Path, root: Path) -> Arrays:
+    """Read all images below `folder`; classes are numbered in the order of their names.
+
+    root: the volume, which no link may leave. Images are read as grey where every one of them is, otherwise as RGB.
+    """
+    for part in ("train", "test"):
+        if not (folder / part).is_dir():
+            there = ", ".join(sorted(item.name for item in folder.iterdir())[:10]) or "nothing"
+            raise DataError(
+                f"{folder}: must hold the folders train/CLASS and test/CLASS, but has no {part} (it has {there}); "
+                "or let path name a .npz file"
+            )
+    names = _classes(folder / "train")
+    if unknown := [name for name in _classes(folder / "test") if name not in names]:
+        raise DataError(
+            f"{folder / 'test' / unknown[0]}: every class must have training images, but there is no "
+            f"{folder / 'train' / unknown[0]}"
+        )
+    train = [(file, label) for label, name in enumerate(names) for file in _files(folder / "train" / name, root)]
+    test = [
+        (file, label)
+        for label, name in enumerate(names)
+        if (folder / "test" / name).is_dir()
+        for file in _files(folder / "test" / name, root)
+    ]
+    if not test:
+        raise DataError(f"{folder / 'test'}: must hold at least one image, but has none")
+    first = train[0][0]
+    with _open(first) as image:
+        size = image.size
+    modes = {_mode(file, first, size) for file, _ in (*train, *test)}
+    mode = "L" if modes <= {"1", "L"} else "RGB"
+    return Arrays(*_read(train, mode), *_read(test, mode))
+
+
+def _classes(part: Path) -> list[str]:
+    names = sorted(item.name for item in part.iterdir() if item.is_dir() and not item.name.startswith("."))
+    if not names:
+        raise DataError(f"{part}: must hold one folder for each class, but has none; put the images in {part}/CLASS/")
+    return names
+
+
+def _files(folder: Path, root: Path) -> list[Path]:
+    files = sorted(item for item in folder.iterdir() if item.suffix.lower() in SUFFIXES and item.name[0] != ".")
+    if not files:
+        raise DataError(
+            f"{folder}: must hold at least one image ({' '.join(sorted(SUFFIXES))}), but has none; remove the class or "
+            "add its images"
+        )
+    for file in files:
+        inside(root, file, "an image")
+    return files
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked by _mode
+            return Image.open(file)
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"{file}: must be an image, but cannot be read ({error}); replace or remove it") from None
+
+
+def _mode(file: Path, first: Path, size: tuple[int, int]) -> str:
+    """The image's mode, from its header. DataError unless it has the size of the first one."""
+    with _open(file) as image:
+        if max(image.size) > MAX_SIDE:
+            raise DataError(
+                f"{file}: must have at most {MAX_SIDE} pixels a side, but got {_text(image.size)}; resize it"
+            )
+        if image.size != size:
+            raise DataError(
+                f"{file}: all images must have one size, {_text(size)} as {first} has it, but got {_text(image.size)}; "
+                "resize them"
+            )
+        return str(image.mode)
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _read(listing: list[tuple[Path, int]], mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W, C) uint8 and labels (N,)."""
+    images = []
+    for file, _ in listing:
+        with _open(file) as image:
+            try:
+                pixels = np.asarray(image.convert(mode), dtype=np.uint8)
+            except (OSError, ValueError, SyntaxError) as error:
+                raise DataError(
+                    f"{file}: must be a whole image, but breaks off ({error}); replace or remove it"
+                ) from None
+        images.append(pixels if pixels.ndim == 3 else pixels[..., None])
+    return np.stack(images), np.array([label for _, label in listing], dtype=np.int64)

@@ -1,0 +1,128 @@
+"""Image classification: a data set in four disjoint, stratified parts, and the normalisation of its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from archsearch.api.task import Dataset, ImageClassification
+from archsearch.tasks.arrays import digits, read_npz
+from archsearch.tasks.base import Arrays, DataError, ImageData, Split
+from archsearch.tasks.folder import inside, read_folder
+
+SPLIT_SEED: Final = 0
+MIN_CLASSES: Final = 2
+MIN_IMAGES: Final = 3
+"""Training images of a class: one each for the weights, the architecture and the selection."""
+
+
+def load_images(task: ImageClassification, data: Path | None, seed: int = SPLIT_SEED) -> ImageData:
+    """Read the data set and split it.
+
+    data: where the claim of `dataset.volume` is mounted. seed: of the split; it is the same for every trial of every
+    search, so that results can be compared. Raises DataError with the file, what is wrong, the value and what to do.
+    """
+    arrays, origin = _read(task.dataset, data)
+    classes = _check_labels(arrays, origin)
+    parts = split(arrays.train_labels, task.selection_percent, seed)
+    mean, std = _moments(arrays.train_images, np.concatenate([parts["weights"], parts["architecture"]]))
+    height, width, channels = arrays.train_images.shape[1:]
+    return ImageData(
+        shape=(channels, height, width),
+        classes=classes,
+        **{name: _split(arrays.train_images[index], arrays.train_labels[index]) for name, index in parts.items()},
+        test=_split(arrays.test_images, arrays.test_labels),
+        mean=mean,
+        std=std,
+    )
+
+
+def split(labels: np.ndarray, selection_percent: int, seed: int) -> dict[str, np.ndarray]:
+    """Indices of the training images by purpose: `weights`, `architecture` and `selection`; disjoint, none left out.
+
+    Of each class, selection_percent (at least one image) go to the selection and the rest in halves to the others,
+    so every class must have MIN_IMAGES.
+    """
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[np.ndarray]] = {"weights": [], "architecture": [], "selection": []}
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        chosen = min(max(1, round(len(members) * selection_percent / 100)), len(members) - 2)
+        half = (len(members) - chosen + int(label) % 2) // 2  # the odd image goes to each half in turn
+        parts["selection"].append(members[:chosen])
+        parts["weights"].append(members[chosen : chosen + half])
+        parts["architecture"].append(members[chosen + half :])
+    return {name: np.sort(np.concatenate(indices)) for name, indices in parts.items()}
+
+
+def _read(dataset: Dataset, data: Path | None) -> tuple[Arrays, str]:
+    if dataset.volume is None:
+        return digits(), "digits"
+    if data is None:
+        raise DataError(
+            f"dataset.volume: the claim {dataset.volume.claim_name} must be mounted, but the trial has no data folder"
+        )
+    if not data.is_dir():
+        raise DataError(f"{data}: the claim {dataset.volume.claim_name} must be mounted here, but there is no folder")
+    path = data / dataset.volume.path
+    found = inside(data, path, "dataset.volume.path")
+    try:
+        if found.is_dir():
+            return read_folder(path, data), str(path)
+        if found.is_file():
+            return read_npz(path), str(path)
+        there = ", ".join(sorted(item.name for item in data.iterdir())[:10]) or "nothing"
+    except PermissionError as error:
+        raise DataError(
+            f"{error.filename}: must be readable by the trial's user, but is not; change its mode"
+        ) from None
+    raise DataError(f"{path}: does not exist; dataset.volume.path must name a .npz file or a folder (there is {there})")
+
+
+def _check_labels(arrays: Arrays, origin: str) -> int:
+    """The number of classes. DataError where a class has too few images or a label has no class."""
+    labels = arrays.train_labels
+    classes = int(labels.max()) + 1
+    if classes > len(labels):
+        raise DataError(
+            f"{origin}: the labels of training images must be numbered from 0 without gaps, but the largest of "
+            f"{len(labels)} labels is {classes - 1}"
+        )
+    counts = np.bincount(labels, minlength=classes)
+    if classes < MIN_CLASSES:
+        raise DataError(f"{origin}: there must be at least {MIN_CLASSES} classes, but got {classes}")
+    if (empty := np.flatnonzero(counts == 0)).size:
+        raise DataError(
+            f"{origin}: every class from 0 to {classes - 1} must have training images, but class {empty[0]} has none; "
+            "number the classes without gaps"
+        )
+    if (few := np.flatnonzero(counts < MIN_IMAGES)).size:
+        raise DataError(
+            f"{origin}: every class must have at least {MIN_IMAGES} training images (for the weights, the architecture "
+            f"and the selection), but class {few[0]} has {counts[few[0]]}; add images or remove the class"
+        )
+    if int(arrays.test_labels.max()) >= classes:
+        raise DataError(
+            f"{origin}: the labels of test images must be below {classes}, the number of classes among the training "
+            f"images, but got {arrays.test_labels.max()}"
+        )
+    return classes
+
+
+def _moments(images: np.ndarray, index: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel over the images (N, H, W, C) at `index`, exact whatever their number."""
+    total, squares, count = 0, 0, len(index) * images.shape[1] * images.shape[2]
+    for start in range(0, len(index), 1024):  # the whole in 64 bits would take 8 times the memory of the data set
+        chunk = images[index[start : start + 1024]].astype(np.int64)
+        total, squares = total + chunk.sum(axis=(0, 1, 2)), squares + (chunk**2).sum(axis=(0, 1, 2))
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    # A channel that never changes carries nothing: keep it finite.
+    return tuple(float(value) for value in mean), tuple(float(value) or 1.0 for value in std)
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+    return Split(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels.copy()))
