@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -38,21 +38,14 @@ def digits() -> Arrays:
 def read_npz(file: Path) -> Arrays:
     """Read the four arrays of a `.npz` file. DataError says which array is wrong, how, and what is expected."""
     try:
-        archive = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # Opened here: numpy leaves its own stream open where the zip is broken.
+        with file.open("rb") as stream:
+            found = _load(file, stream)
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{file}: must be a .npz file (a zip of arrays), but cannot be read as one ({error}); write it with "
             "numpy.savez or numpy.savez_compressed"
         ) from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"{file}: must be a .npz file with {', '.join(ARRAYS)}, but is a single array; use numpy.savez")
-    with archive:
-        if missing := [name for name in ARRAYS if name not in archive.files]:
-            raise DataError(
-                f"{file}: must hold the arrays {', '.join(ARRAYS)}, but has no {', '.join(missing)} "
-                f"(it has {', '.join(archive.files[:10]) or 'none'}); name them so in numpy.savez"
-            )
-        found = {name: _member(file, archive, name) for name in ARRAYS}
     train, test = _images(file, "train_images", found), _images(file, "test_images", found)
     if train.shape[1:] != test.shape[1:]:
         raise DataError(
@@ -60,6 +53,21 @@ def read_npz(file: Path) -> Arrays:
             f"but got {test.shape[1:]}; resize them"
         )
     return Arrays(train, _labels(file, "train", found), test, _labels(file, "test", found))
+
+
+def _load(file: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
+    try:
+        archive = np.load(stream, allow_pickle=False)
+    except ValueError as error:  # what numpy takes for a pickle is any file that is neither a zip nor an array
+        raise DataError(f"{file}: must be a .npz file (a zip of arrays) ({error}); write it with numpy.savez") from None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise DataError(f"{file}: must be a .npz file with {', '.join(ARRAYS)}, but is a single array; use numpy.savez")
+    if missing := [name for name in ARRAYS if name not in archive.files]:
+        raise DataError(
+            f"{file}: must hold the arrays {', '.join(ARRAYS)}, but has no {', '.join(missing)} "
+            f"(it has {', '.join(archive.files[:10]) or 'none'}); name them so in numpy.savez"
+        )
+    return {name: _member(file, archive, name) for name in ARRAYS}
 
 
 def _member(file: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
