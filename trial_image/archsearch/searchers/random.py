@@ -34,5 +34,5 @@ def draw(space: Space, rng: np.random.Generator, proposed: Container[str]) -> Ar
             return candidate
     # A thousand repetitions in a row: fewer than one in a hundred is left, so that the rest can be listed. In a space
     # too large to list that cannot happen before budgets end: 100,000 trials are the most that a search may have.
-    left = [candidate for candidate in space.enumerate() if candidate.id not in proposed]
+    left = [candidate for index in range(space.size()) if (candidate := space.at(index)).id not in proposed]
     return left[int(rng.integers(len(left)))] if left else None

@@ -1,0 +1,117 @@
+"""What the plan is made from and what it says. Neither a cluster nor a process is named: both can be planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+
+from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus
+from archsearch.api.trial import ArchitectureTrialSpec, ArchitectureTrialStatus, CurvePoint, MetricsReading, Trial
+
+Phase = Literal["Queued", "Pending", "Running", "Ended"]
+
+IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+"""Reasons of a pending container whose image is not there."""
+BLOCKED_REASONS: Final = IMAGE_REASONS | {"Unschedulable", "CreateContainerConfigError", "CreateContainerError"}
+"""Reasons for which a pending container does not start by itself."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as it was read. spec: with every default filled in (`defaults.resolve`)."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: ArchitectureSearchSpec
+    status: ArchitectureSearchStatus = field(default_factory=ArchitectureSearchStatus)
+    operator_version: str = ""
+
+    def trial_name(self, work: str, index: int) -> str:
+        """The name of a trial: the same for the same piece of work, and another one for another search's."""
+        stem = f"{self.name}-{self.uid[:5]}"
+        return f"{stem}-{index}" if work in {"Train", "Supernet"} else f"{stem}-{work.lower()}-{index}"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What is known of the Job, or the process, that does a trial's work."""
+
+    phase: Phase
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    failure: Literal["OutOfMemory", "DeadlineExceeded", "NodeLost"] | None = None
+    termination: str = ""
+    log: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    node: str = ""
+    image_digest: str = ""
+    preemptions: int = 0
+    run_seconds: float = 0.0
+    accelerators: float = 0.0
+    reading: MetricsReading | None = None
+    curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def accelerator_seconds(self) -> float:
+        """Run time of all pods times the accelerators that each asks for."""
+        return self.run_seconds * self.accelerators
+
+
+@dataclass(frozen=True)
+class OpenTrial:
+    """A trial whose result is not recorded. execution: None where nothing runs it."""
+
+    trial: Trial
+    execution: Execution | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's last status. Writing it is what makes a result exist."""
+
+    trial: Trial
+    status: ArchitectureTrialStatus
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A proposal that is wanted of the searcher. observed: how many results it may know."""
+
+    index: int
+    observed: int
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """A trial to create."""
+
+    name: str
+    spec: ArchitectureTrialSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do next. Doing all of it and planning again gives a plan that does nothing more.
+
+    outcomes: results to record; where there are any, the rest is planned after they are.
+    create, asks: trials to create, the latter once the searcher has proposed their architecture.
+    start, stop: trials whose Job, or process, is to be created or removed.
+    states: statuses of open trials that have changed.
+    status: what the search's status is to be.
+    look_again: seconds until something changes without an event; None if nothing does.
+    """
+
+    status: ArchitectureSearchStatus
+    outcomes: tuple[Outcome, ...] = ()
+    create: tuple[NewTrial, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    start: tuple[Trial, ...] = ()
+    stop: tuple[str, ...] = ()
+    states: tuple[Outcome, ...] = ()
+    look_again: float | None = None

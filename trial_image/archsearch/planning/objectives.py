@@ -1,0 +1,66 @@
+"""Which of two results is better: objectives, constraints and the front of those that no other beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from archsearch.api.base import quantity
+from archsearch.api.metrics import metric_key
+from archsearch.api.search import Constraint, Objective
+
+Metrics = Mapping[str, float]
+
+
+def key_of(objective: Objective | Constraint) -> str:
+    """The name among a result's metrics."""
+    return metric_key(objective.metric, objective.profile)
+
+
+def score(objective: Objective, metrics: Metrics) -> float | None:
+    """The objective's value turned so that larger is better; None where it was not measured."""
+    value = metrics.get(key_of(objective))
+    if value is None:
+        return None
+    return value if objective.goal == "Maximize" else -value
+
+
+def violation(constraints: Sequence[Constraint], metrics: Metrics) -> str | None:
+    """The first limit that measured metrics break, in words; a limit on what was not measured is not broken yet."""
+    for constraint in constraints:
+        value = metrics.get(key_of(constraint))
+        if value is None:
+            continue
+        if constraint.max is not None and value > quantity(constraint.max):
+            return f"{key_of(constraint)} must be at most {constraint.max}, but got {value:g}"
+        if constraint.min is not None and value < quantity(constraint.min):
+            return f"{key_of(constraint)} must be at least {constraint.min}, but got {value:g}"
+    return None
+
+
+def scores(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...]:
+    """The scores in order of importance, minus infinity for what was not measured: tuples compare as results do."""
+    values = (score(objective, metrics) for objective in objectives)
+    return tuple(-math.inf if value is None else value for value in values)
+
+
+def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether `first` is at least as good everywhere and better somewhere."""
+    return all(a >= b for a, b in zip(first, second, strict=True)) and tuple(first) != tuple(second)
+
+
+def spread(points: Sequence[Sequence[float]], keep: int) -> list[int]:
+    """Positions of the `keep` points with the largest crowding distance (Deb et al. 2002, NSGA-II), extremes first."""
+    if len(points) <= keep:
+        return list(range(len(points)))
+    distance = [0.0] * len(points)
+    for axis in range(len(points[0])):
+        order = sorted(range(len(points)), key=lambda position: points[position][axis])
+        low, high = points[order[0]][axis], points[order[-1]][axis]
+        distance[order[0]] = distance[order[-1]] = math.inf
+        # An objective that was not measured is minus infinity everywhere: it spreads nothing.
+        if not math.isfinite(high - low) or high == low:
+            continue
+        for before, position, after in zip(order, order[1:], order[2:], strict=False):
+            distance[position] += (points[after][axis] - points[before][axis]) / (high - low)
+    return sorted(sorted(range(len(points)), key=lambda position: -distance[position])[:keep])

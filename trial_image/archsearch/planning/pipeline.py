@@ -1,0 +1,209 @@
+"""The stages of a search, and the work that each is made of: Preflight, Search, Profile, Retrain, Export, Done.
+
+Which stage a search is in follows from its finished trials alone. Nothing is remembered, so nothing can be stale, and
+a search that had ended goes on by itself when its budget is raised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from archsearch.api.metrics import LEARNED, MEASURED
+from archsearch.api.search import Objective, Profile, Stage
+from archsearch.api.trial import ArchitectureTrialSpec, Trial, WorkInput, WorkKind
+from archsearch.planning.history import History, Scored
+from archsearch.planning.model import Search
+from archsearch.planning.objectives import Metrics, key_of, score, scores, violation
+from archsearch.spaces import Space
+
+ATTEMPTS = 2
+"""Times that one piece of work outside the search stage is tried."""
+PROFILED = 8
+"""Candidates that are profiled where an objective or a constraint depends on the hardware."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of work outside the search stage."""
+
+    work: WorkKind
+    source: Scored | None = None
+    profile: str | None = None
+    seed: int = 0
+    epochs: int | None = None
+    weights: WorkInput | None = None
+
+    def matches(self, spec: ArchitectureTrialSpec) -> bool:
+        """Whether a trial does, or did, this work."""
+        mine = (self.work, self.source.trial if self.source else None, self.profile, self.seed)
+        return mine == (spec.work, spec.source, spec.profile, spec.seed)
+
+    def spec(self, index: int) -> ArchitectureTrialSpec:
+        """The trial that does it."""
+        return ArchitectureTrialSpec(
+            work=self.work,
+            index=index,
+            seed=self.seed,
+            architecture=dict(self.source.architecture.values) if self.source else None,
+            epochs=self.epochs,
+            profile=self.profile,
+            source=self.source.trial if self.source else None,
+            weights=self.weights,
+        )
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a search stands. items: the stage's work that is neither done nor given up. ended: why it cannot go on."""
+
+    stage: Stage
+    items: tuple[Item, ...] = ()
+    ended: tuple[str, str] | None = None
+
+
+def derive_seed(seed: int, work: str, index: int) -> int:
+    """The seed of a piece of work: different for each, and the same whenever it is asked for."""
+    digest = hashlib.sha256(f"{seed}/{work}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def search_size(search: Search, space: Space) -> int:
+    """Trials of the search stage: as many as the budget allows, and no more than there are architectures to try."""
+    assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
+    most = search.spec.budget.max_trials
+    return most if search.spec.algorithm.darts else min(most, space.size())
+
+
+def locate(search: Search, history: History, space: Space) -> Position:
+    """The stage that a search is in, from what is finished."""
+    preflight = Item("Preflight")
+    if not _succeeded(preflight, history):
+        failed = [trial for trial in history.stages["Preflight"] if trial.status.state == "Failed"]
+        if failed and (failed[-1].status.reason == "UserError" or len(failed) >= ATTEMPTS):
+            return Position("Preflight", ended=("PreflightFailed", failed[-1].status.message))
+        return Position("Preflight", (preflight,))
+    if history.search_trials < search_size(search, space):
+        return Position("Search")
+    if not history.contenders:
+        return Position("Search", ended=("NoFeasibleArchitecture", _why_none(history)))
+    profiling = [Item("Profile", entry, profile=profile.name)
+                 for entry in candidates(search, history) for profile in search.spec.profiles]  # fmt: skip
+    if left := _left(profiling, history):
+        return Position("Profile", left)
+    chosen = finalists(search, history)
+    if not chosen:
+        return Position("Profile", ended=("NoFeasibleArchitecture", "every candidate is beyond a constraint"))
+    retrain = search.spec.retrain
+    training = [
+        Item("Retrain", entry, seed=derive_seed(search.spec.seed, "Retrain", number), epochs=retrain.epochs)
+        for entry in chosen for number in range(retrain.seeds)
+    ]  # fmt: skip
+    if left := _left(training, history):
+        return Position("Retrain", left)
+    best = winner(search, history)
+    if chosen and retrain.top_k and not history.retrained(best.trial if best else ""):
+        return Position("Retrain", ended=("RetrainFailed", _last_failure(history, "Retrain")))
+    if best is None or search.spec.export is None or search.spec.export.format == "None":
+        return Position("Done")
+    export = Item("Export", best, weights=_weights(search, history, best))
+    if left := _left([export], history):
+        return Position("Export", left)
+    if not _succeeded(export, history):
+        return Position("Export", ended=("ExportFailed", _last_failure(history, "Export")))
+    return Position("Done")
+
+
+def candidates(search: Search, history: History) -> list[Scored]:
+    """The architectures that are profiled."""
+    return history.best_distinct(max(PROFILED if _measured_keys(search) else 1, search.spec.retrain.top_k))
+
+
+def finalists(search: Search, history: History) -> list[Scored]:
+    """The candidates that keep every constraint, the best first, as many as are retrained (at least one)."""
+    needed = _measured_keys(search)
+    fit = []
+    for entry in candidates(search, history):
+        metrics = all_metrics(history, entry)
+        if needed <= metrics.keys() and violation(search.spec.constraints, metrics) is None:
+            fit.append((tuple(-value for value in scores(search.spec.objectives or (), metrics)), entry))
+    fit.sort()
+    return [entry for _, entry in fit[: max(1, search.spec.retrain.top_k)]]
+
+
+def winner(search: Search, history: History) -> Scored | None:
+    """The best architecture as far as is known: by retraining where there was one, else by the search.
+
+    Retrained ones are compared on the selection images; the test images only report.
+    """
+    chosen = finalists(search, history)
+    learned = learned_objective(search.spec.objectives or ())
+    trained = [(entry, history.retrained(entry.trial)) for entry in chosen]
+    compared = [(_mean_score(learned, trials), entry) for entry, trials in trained if trials]
+    if compared:
+        return max(compared, key=lambda pair: pair[0])[1]
+    return chosen[0] if chosen else (history.contenders[0] if history.contenders else None)
+
+
+def learned_objective(objectives: Sequence[Objective]) -> Objective:
+    """The first objective that training improves; accuracy where none is."""
+    return next((item for item in objectives if item.metric in LEARNED), Objective(metric="accuracy", goal="Maximize"))
+
+
+def all_metrics(history: History, entry: Scored) -> Metrics:
+    """What the trial reported and what the profiles measured."""
+    return {**entry.metrics, **history.measured(entry.trial)}
+
+
+def wanted_profile(search: Search, name: str | None) -> Profile | None:
+    """The spec's profile of that name."""
+    return next((profile for profile in search.spec.profiles if profile.name == name), None)
+
+
+def _measured_keys(search: Search) -> set[str]:
+    """The metrics of objectives and constraints that only a profile can tell."""
+    goals = {key_of(item) for item in search.spec.objectives or () if item.metric in MEASURED}
+    return goals | {key_of(item) for item in search.spec.constraints if item.metric in MEASURED}
+
+
+def _mean_score(objective: Objective, trials: Sequence[Trial]) -> float:
+    found = [score(objective, trial.status.result.metrics) for trial in trials if trial.status.result]
+    return fmean([value for value in found if value is not None] or [float("-inf")])
+
+
+def _weights(search: Search, history: History, best: Scored) -> WorkInput | None:
+    """The weights of the seed that did best on the selection images."""
+    learned = learned_objective(search.spec.objectives or ())
+    trials = history.retrained(best.trial)
+    if not trials:
+        return None
+    chosen = max(trials, key=lambda trial: _mean_score(learned, [trial]))
+    files = chosen.status.result.artifacts if chosen.status.result else ()
+    return next((WorkInput(uri=f.uri, sha256=f.sha256) for f in files if f.format == "safetensors"), None)
+
+
+def _left(items: Sequence[Item], history: History) -> tuple[Item, ...]:
+    """The items that are neither done nor given up."""
+    return tuple(
+        item for item in items if not _succeeded(item, history) and len(_tried(item, history)) < ATTEMPTS
+    )  # fmt: skip
+
+
+def _tried(item: Item, history: History) -> list[Trial]:
+    return [trial for trial in history.stages[item.work] if item.matches(trial.spec)]
+
+
+def _succeeded(item: Item, history: History) -> bool:
+    return any(trial.status.state == "Succeeded" for trial in _tried(item, history))
+
+
+def _last_failure(history: History, work: str) -> str:
+    failed = [trial for trial in history.stages[work] if trial.status.state != "Succeeded"]
+    return f"{failed[-1].name}: {failed[-1].status.reason}: {failed[-1].status.message}" if failed else ""
+
+
+def _why_none(history: History) -> str:
+    counts = ", ".join(f"{count} {state.lower()}" for state, count in sorted(history.states.items()))
+    return f"no trial has a result that can be used: {counts or 'none ran'}"

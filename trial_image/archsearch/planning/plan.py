@@ -1,0 +1,271 @@
+"""What to do next. Every decision about a search is made here, and nothing is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from archsearch.api.algorithm import Algorithm
+from archsearch.api.search import ArchitectureSearchSpec
+from archsearch.api.trial import (
+    SEARCH_KINDS,
+    ArchitectureTrialSpec,
+    ArchitectureTrialStatus,
+    Trial,
+    TrialResult,
+    WorkKind,
+)
+from archsearch.planning.early_stopping import median_stop
+from archsearch.planning.history import History
+from archsearch.planning.model import IMAGE_REASONS, Ask, Execution, NewTrial, OpenTrial, Outcome, Plan, Search
+from archsearch.planning.objectives import key_of
+from archsearch.planning.outcome import judge, timestamp
+from archsearch.planning.pipeline import Position, derive_seed, locate, search_size
+from archsearch.planning.report import report
+from archsearch.spaces import Architecture, Space, space_of
+
+IMAGE_PATIENCE = timedelta(minutes=5)
+"""How long an image may fail to be pulled before its trial fails: a registry may come back, a wrong name never."""
+HOPELESS_REASONS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+
+
+def plan(search: Search, history: History, open_trials: Sequence[OpenTrial], now: datetime) -> Plan:
+    """What to do next: results to record, trials to create, Jobs to start and stop, the status to publish, and when
+    to look again.
+
+    Pure: the same arguments give the same plan, and planning after doing all that it says gives nothing more to do.
+    Where there are outcomes nothing else is planned: what comes next depends on their being recorded.
+    """
+    assert search.spec.space is not None  # noqa: S101 - the spec is resolved
+    space = space_of(search.spec.space)
+    opened = sorted(open_trials, key=lambda item: (item.trial.spec.work, item.trial.spec.index))
+    outcomes = _outcomes(search, history, opened, space, now)
+    position = locate(search, history, space)
+    ended = position.ended
+    if ended is None and position.stage != "Done":
+        ended = _out_of_budget(search, history, opened, now)
+    status = report(search, history, opened, replace(position, ended=ended), search_size(search, space), now)
+    if outcomes:
+        return Plan(status=status, outcomes=outcomes, look_again=0.0)
+    if ended or search.spec.suspend or position.stage == "Done":
+        idle = "SearchEnded" if ended or position.stage == "Done" else "Suspended"
+        return Plan(
+            status=status,
+            stop=tuple(item.trial.name for item in opened if item.execution is not None),
+            states=tuple(change for item in opened if (change := _change(item, idle))),
+            look_again=None if ended else _look_again(search, history, opened, now),
+        )
+    create, asks = _wanted(search, history, opened, position, space)
+    return Plan(
+        status=status,
+        create=create,
+        asks=asks,
+        start=_startable(search, opened),
+        states=tuple(change for item in opened if (change := _change(item, "Created"))),
+        look_again=_look_again(search, history, opened, now),
+    )
+
+
+def trial_of(ask: Ask, architecture: Architecture, search: Search) -> NewTrial:
+    """The trial of a proposal."""
+    assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
+    return NewTrial(
+        search.trial_name("Train", ask.index),
+        ArchitectureTrialSpec(
+            work="Train",
+            index=ask.index,
+            seed=derive_seed(search.spec.seed, "Train", ask.index),
+            architecture=dict(architecture.values),
+            epochs=search.spec.algorithm.member[1].epochs,
+            observed=ask.observed,
+        ),
+    )
+
+
+def _outcomes(
+    search: Search, history: History, opened: Sequence[OpenTrial], space: Space, now: datetime
+) -> tuple[Outcome, ...]:
+    """The last statuses of the trials that have ended, in the order in which they ended."""
+    ended: list[tuple[datetime, OpenTrial, ArchitectureTrialStatus | None]] = []
+    for item in opened:
+        execution = item.execution
+        if execution is None:
+            continue
+        if execution.phase == "Ended":
+            ended.append((execution.ended_at or now, item, None))
+        elif _image_hopeless(execution, now):
+            ended.append((now, item, _last_word("Failed", execution, execution.reason, execution.message)))
+        elif why := _early_stop(search.spec, history, item):
+            ended.append((now, item, _stopped(history, execution, why)))
+    ended.sort(key=lambda entry: (entry[0], entry[1].trial.spec.work, entry[1].trial.spec.index))
+    outcomes = []
+    for position, (_, item, status) in enumerate(ended, start=history.length):
+        if status is None and item.execution is not None:
+            status = judge(item.trial, item.execution, position, search.spec, space, history)
+        elif status is not None:
+            status = status.model_copy(update={"sequence": position, "completion_time": timestamp(now)})
+        if status is not None:
+            outcomes.append(Outcome(item.trial, status))
+    return tuple(outcomes)
+
+
+def _early_stop(spec: ArchitectureSearchSpec, history: History, item: OpenTrial) -> str | None:
+    rule = spec.early_stopping.median_stop if spec.early_stopping else None
+    if rule is None or item.trial.spec.work != "Train" or item.execution is None:
+        return None
+    maximize = history.searched[0].goal == "Maximize"
+    return median_stop(rule, item.execution.curve, history.curves, maximize)
+
+
+def _stopped(history: History, execution: Execution, why: str) -> ArchitectureTrialStatus:
+    """A trial that was stopped early is told to the searcher with the last value that it reached."""
+    value = {key_of(history.searched[0]): execution.curve[-1].value}
+    status = _last_word("Stopped", execution, "MedianStop", why)
+    return status.model_copy(update={"result": TrialResult(metrics=value, curve=execution.curve)})
+
+
+def _last_word(state: str, execution: Execution, reason: str, message: str) -> ArchitectureTrialStatus:
+    return ArchitectureTrialStatus.model_validate(
+        {
+            "state": state,
+            "reason": reason,
+            "message": message[:2048],
+            "startTime": timestamp(execution.started_at),
+            "acceleratorSeconds": execution.accelerator_seconds,
+            "preemptions": execution.preemptions,
+            "node": execution.node,
+        }
+    )
+
+
+def _image_hopeless(execution: Execution, now: datetime) -> bool:
+    if execution.phase != "Pending" or execution.reason not in IMAGE_REASONS:
+        return False
+    waited = now - execution.created_at if execution.created_at else timedelta()
+    return execution.reason in HOPELESS_REASONS or waited >= IMAGE_PATIENCE
+
+
+def _out_of_budget(
+    search: Search, history: History, opened: Sequence[OpenTrial], now: datetime
+) -> tuple[str, str] | None:
+    """Why the budget ends the search, or None."""
+    budget = search.spec.budget
+    if history.failures > budget.max_failed_trials:
+        last = history.last_failure
+        return "TooManyFailedTrials", (
+            f"{history.failures} trials failed and budget.maxFailedTrials is {budget.max_failed_trials}; "
+            f"the last: {last}"
+        )
+    if (deadline := _deadline(search)) is not None and now >= deadline:
+        return "DeadlineExceeded", f"budget.activeDeadlineSeconds ({budget.active_deadline_seconds} s) have passed"
+    if budget.gpu_hours is not None and _gpu_hours(history, opened) >= float(budget.gpu_hours):
+        return "BudgetUsed", f"budget.gpuHours ({budget.gpu_hours}) are used"
+    return None
+
+
+def _gpu_hours(history: History, opened: Sequence[OpenTrial]) -> float:
+    running = sum(item.execution.accelerator_seconds for item in opened if item.execution)
+    return (history.accelerator_seconds + running) / 3600
+
+
+def _deadline(search: Search) -> datetime | None:
+    seconds, start = search.spec.budget.active_deadline_seconds, search.status.start_time
+    if seconds is None or start is None:
+        return None
+    return datetime.fromisoformat(start) + timedelta(seconds=seconds)
+
+
+def _wanted(
+    search: Search, history: History, opened: Sequence[OpenTrial], position: Position, space: Space
+) -> tuple[tuple[NewTrial, ...], tuple[Ask, ...]]:
+    """The trials that are missing and have room, as complete trials or as proposals to ask for."""
+    room = search.spec.budget.parallel_trials - len(opened)
+    if position.stage == "Search":
+        return _search_trials(search, history, opened, space, room)
+    create: list[NewTrial] = []
+    counts: dict[WorkKind, int] = {}
+    # Two measurements at once on one device would measure each other.
+    busy = {item.trial.spec.profile for item in opened if item.trial.spec.profile}
+    for item in position.items:
+        if len(create) >= room:
+            break
+        if item.profile in busy or any(item.matches(other.trial.spec) for other in opened):
+            continue
+        started = len(history.stages[item.work]) + sum(other.trial.spec.work == item.work for other in opened)
+        index = started + counts.get(item.work, 0)
+        counts[item.work] = counts.get(item.work, 0) + 1
+        if item.profile is not None:
+            busy.add(item.profile)
+        create.append(NewTrial(search.trial_name(item.work, index), item.spec(index)))
+    return tuple(create), ()
+
+
+def _search_trials(
+    search: Search, history: History, opened: Sequence[OpenTrial], space: Space, room: int
+) -> tuple[tuple[NewTrial, ...], tuple[Ask, ...]]:
+    algorithm = search.spec.algorithm
+    assert algorithm is not None  # noqa: S101 - the spec is resolved
+    searching = [item.trial.spec for item in opened if item.trial.spec.work in SEARCH_KINDS]
+    first = history.search_trials + len(searching)
+    last = min(first + max(room, 0), search_size(search, space))
+    if algorithm.darts:
+        return tuple(_supernet(search, algorithm, index) for index in range(first, last)), ()
+    # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
+    # So the proposals follow from the order of completion alone, however late, or often, somebody looked.
+    seen = max([history.last_observed, *(spec.observed for spec in searching)])
+    asks = []
+    for index in range(first, last):
+        seen = max(seen, index - search.spec.budget.parallel_trials + 1)
+        asks.append(Ask(index, min(seen, history.search_trials)))
+    return (), tuple(asks)
+
+
+def _supernet(search: Search, algorithm: Algorithm, index: int) -> NewTrial:
+    seed = derive_seed(search.spec.seed, "Supernet", index)
+    epochs = algorithm.member[1].epochs
+    return NewTrial(
+        search.trial_name("Supernet", index),
+        ArchitectureTrialSpec(work="Supernet", index=index, seed=seed, epochs=epochs),
+    )
+
+
+def _startable(search: Search, opened: Sequence[OpenTrial]) -> tuple[Trial, ...]:
+    """The open trials that nothing runs, as many as there is room for."""
+    idle = [item.trial for item in opened if item.execution is None]
+    busy = len(opened) - len(idle)
+    return tuple(idle[: max(0, search.spec.budget.parallel_trials - busy)])
+
+
+def _change(item: OpenTrial, idle: str) -> Outcome | None:
+    """An open trial's status, where it is not what was written last."""
+    execution, before = item.execution, item.trial.status
+    if execution is None:
+        after = before.model_copy(update={"state": "Pending", "reason": idle, "message": "", "node": ""})
+    else:
+        after = before.model_copy(
+            update={
+                "state": execution.phase,
+                "reason": execution.reason,
+                "message": execution.message[:2048],
+                "start_time": timestamp(execution.started_at),
+                "preemptions": max(before.preemptions, execution.preemptions),
+                "node": execution.node,
+            }
+        )
+    return None if after == before else Outcome(item.trial, after)
+
+
+def _look_again(search: Search, history: History, opened: Sequence[OpenTrial], now: datetime) -> float | None:
+    """Seconds until the clock alone changes the plan."""
+    moments = [moment for moment in (_deadline(search),) if moment is not None]
+    for item in opened:
+        execution = item.execution
+        if execution and execution.phase == "Pending" and execution.reason in IMAGE_REASONS and execution.created_at:
+            moments.append(execution.created_at + IMAGE_PATIENCE)
+    waits = [(moment - now).total_seconds() for moment in moments]
+    rate = sum(item.execution.accelerators for item in opened if item.execution and item.execution.phase == "Running")
+    if search.spec.budget.gpu_hours is not None and rate > 0:
+        left = float(search.spec.budget.gpu_hours) - _gpu_hours(history, opened)
+        waits.append(left * 3600 / rate)
+    return max(1.0, min(waits)) if waits else None
