@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 GROUP: Final = "archsearch.dev"
@@ -16,16 +16,42 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 SUFFIXES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 DECIMAL_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
 QUANTITY_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?[kMGT]?$"
+FRACTION_PATTERN: Final = r"^0(\.[0-9]{1,9})?$"
 LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_KEY_PATTERN: Final = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+)
+
+CEL_RULES: Final = "x-kubernetes-validations"
+"""Where a schema holds its CEL rules."""
+
+
+def _positive(text: str) -> str:
+    if not Decimal(text):
+        raise ValueError("must be greater than 0")
+    return text
+
 
 DecimalString = Annotated[str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=24)]
+# RE2 has no look-ahead, so a pattern cannot say this readably: a decimal is positive if one of its digits is.
+PositiveDecimal = Annotated[
+    DecimalString,
+    AfterValidator(_positive),
+    Field(json_schema_extra={CEL_RULES: [{"rule": "self.matches('[1-9]')", "message": "must be greater than 0"}]}),
+]
+Fraction = Annotated[str, StringConstraints(pattern=FRACTION_PATTERN, max_length=12)]
 Quantity = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, max_length=24)]
-ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
+ObjectName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=253)]
+# A name that Jobs carry as the value of a label.
+LabelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 ShortName = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, min_length=1, max_length=40)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
-LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN, min_length=1, max_length=317)]
 # Kubernetes' own resource quantity: an integer, a decimal, or either with a suffix such as m, Mi or G.
-ResourceQuantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE])?$", max_length=24)]
+ResourceQuantity = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE])?$", max_length=24)
+]
 
 ChoiceValue = str | int | tuple[int, ...]
 """What one choice of an architecture may be: an operation or a word, a number, or a set of positions."""
@@ -38,6 +64,16 @@ class Rule(BaseModel):
     expression: str
     message: str
     field_path: str | None = None
+
+
+def cel_list(words: Iterable[str]) -> str:
+    """The words as a list in CEL."""
+    return "[" + ", ".join(f"'{word}'" for word in words) + "]"
+
+
+def at_most(smaller: str, larger: str) -> str:
+    """The CEL expression that one quantity is at most another; true where one is malformed, which is said elsewhere."""
+    return f"!isQuantity({smaller}) || !isQuantity({larger}) || quantity({smaller}).compareTo(quantity({larger})) <= 0"
 
 
 class Model(BaseModel):
@@ -73,14 +109,19 @@ class OneOf(Model):
         """The members' names as written in a spec."""
         return [field.alias or name for name, field in cls.model_fields.items()]
 
+    @classmethod
+    def requirement(cls) -> str:
+        """What must hold of a union, in words."""
+        members = cls.members()
+        return f"exactly one of {', '.join(members)} must be set" if len(members) > 1 else f"{members[0]} must be set"
+
     @model_validator(mode="after")
     def _exactly_one(self) -> OneOf:
-        chosen = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        chosen = [
+            field.alias or name for name, field in type(self).model_fields.items() if getattr(self, name) is not None
+        ]
         if len(chosen) != 1:
-            raise ValueError(
-                f"exactly one of {', '.join(self.members())} must be set, "
-                f"but got {', '.join(chosen) if chosen else 'none'}"
-            )
+            raise ValueError(f"{self.requirement()}, but got {', '.join(chosen) if chosen else 'none'}")
         return self
 
     @property
@@ -98,4 +139,5 @@ def quantity(text: str) -> float:
     return float(Decimal(text[: len(text) - len(suffix)]) * SUFFIXES[suffix])
 
 
-PositiveCount = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
-from archsearch.api.base import Model, OneOf
+from archsearch.api.base import Model, OneOf, Rule
 
 DartsOperation = Literal[
-    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
 ]
-DARTS_OPERATIONS: tuple[DartsOperation, ...] = (
-    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
-)  # fmt: skip
+DARTS_OPERATIONS: Final[tuple[DartsOperation, ...]] = get_args(DartsOperation)
 
 
 class CellStack(Model):
     """How many cells are stacked, and how wide they are."""
 
-    channels: Annotated[int, Field(ge=2, le=512)]
-    """Channels of the first cells; each reduction doubles them. An even number."""
+    channels: Annotated[int, Field(ge=2, le=512, multiple_of=2)]
+    """Channels of the first cells; each reduction doubles them. An even number: a reduction halves them on the way."""
     cells: Annotated[int, Field(ge=3, le=64)]
     """Cells in the network; those at one third and two thirds of the depth halve the resolution."""
 
@@ -38,12 +43,19 @@ class DartsCells(Model):
     final: CellStack = CellStack(channels=36, cells=20)
     """The network that is profiled, retrained and exported."""
 
+    rules = (Rule(expression="self.operations.all(o, self.operations.exists_one(p, p == o))",
+                  message="operations must be different from each other", field_path=".operations"),)  # fmt: skip
+    checks = (
+        lambda self: None if len(set(self.operations)) == len(self.operations) else
+        f"operations must be different from each other, but got {', '.join(self.operations)}",
+    )  # fmt: skip
+
 
 class StageStack(Model):
     """How many cells each of the three stages has, and how wide they are."""
 
-    channels: Annotated[int, Field(ge=2, le=512)]
-    """Channels of the first stage; the second has twice, the third four times as many."""
+    channels: Annotated[int, Field(ge=2, le=512, multiple_of=2)]
+    """Channels of the first stage; the second has twice, the third four times as many. An even number."""
     cells: Annotated[int, Field(ge=1, le=18)]
     """Cells in each of the three stages."""
 
@@ -61,6 +73,6 @@ class Space(OneOf):
     """The architectures that are searched."""
 
     darts_cells: DartsCells | None = None
-    """Normal and reduction cells of DARTS."""
+    """The space of most papers on differentiable search."""
     nas_bench201: NasBench201 | None = Field(default=None, alias="nasBench201")
     """The cell of NAS-Bench-201."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from archsearch.api.base import DecimalString, Model, ObjectName, OneOf
+from archsearch.api.base import DecimalString, Fraction, Model, ObjectName, OneOf, PositiveDecimal
 
 RelativePath = Annotated[
     str, StringConstraints(pattern=r"^([A-Za-z0-9_][-A-Za-z0-9_.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)*)?$", max_length=255)
@@ -37,14 +37,14 @@ class Training(Model):
 
     batch_size: Annotated[int, Field(ge=2, le=8192)] = 96
     """Images a step."""
-    learning_rate: DecimalString = "0.025"
+    learning_rate: PositiveDecimal = "0.025"
     """The learning rate at the start; a cosine takes it to zero."""
-    momentum: DecimalString = "0.9"
-    """Momentum of SGD."""
+    momentum: Fraction = "0.9"
+    """Momentum of SGD, below 1."""
     weight_decay: DecimalString = "0.0003"
     """Weight decay of SGD."""
-    gradient_clip: DecimalString = "5"
-    """Largest norm of the gradient."""
+    gradient_clip: PositiveDecimal = "5"
+    """Largest norm of the gradient; a longer one is shortened."""
     augmentation: Literal["None", "Shift", "ShiftFlip"] = "Shift"
     """`Shift`: pad by an eighth and crop at random. `ShiftFlip`: the same and mirrored at random, for photographs;
     never for text or digits. `None`: the images as they are."""

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from archsearch.api.base import ChoiceValue, Model, ShortName
-from archsearch.api.search import Artifact, HardwareProfile
+from archsearch.api.base import ChoiceValue, Count, Model, ShortName, Timestamp
+from archsearch.api.status import Artifact, HardwareProfile
 
 TRIAL_KIND: Final = "ArchitectureTrial"
 TRIAL_PLURAL: Final = "architecturetrials"
@@ -39,7 +39,8 @@ class ArchitectureTrialSpec(Model):
     """The kind of work."""
     index: Annotated[int, Field(ge=0, le=1_000_000)]
     """Position among the search's trials of this stage."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    # Largest integer that every JSON reader keeps exact: a schema's bounds are doubles to the API server.
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1)]
     """Everything random in the trial follows from it."""
     architecture: ArchitectureMap | None = None
     """The architecture; absent for work that searches for one."""
@@ -58,7 +59,7 @@ class ArchitectureTrialSpec(Model):
 class CurvePoint(Model):
     """The objective after an epoch."""
 
-    epoch: int
+    epoch: Count
     """Epochs trained."""
     value: float
     """The first objective's value on the selection images."""
@@ -67,7 +68,7 @@ class CurvePoint(Model):
 class TrialResult(Model):
     """What the work came to."""
 
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default={}, json_schema_extra={"maxProperties": 64})
     """Finite numbers by name."""
     architecture: ArchitectureMap | None = None
     """The architecture that was trained or found."""
@@ -99,25 +100,25 @@ class ArchitectureTrialStatus(Model):
     """One word for why."""
     message: Annotated[str, StringConstraints(max_length=2048)] = ""
     """Why, for a person."""
-    sequence: int | None = None
+    sequence: Count | None = None
     """Position in the order of completion among the search's trials: what a searcher is replayed with."""
     result: TrialResult | None = None
     """What the work came to."""
     metrics_reading: MetricsReading | None = None
     """What the metrics server said of the trial when it ended."""
-    start_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    start_time: Timestamp | None = None
     """When the pod started."""
-    completion_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    completion_time: Timestamp | None = None
     """When the pod ended."""
     accelerator_seconds: float = 0.0
     """Run time times the accelerators that the pod asked for."""
-    preemptions: int = 0
+    preemptions: Count = 0
     """Times that a pod was evicted and started again."""
-    node: str = ""
+    node: Annotated[str, StringConstraints(max_length=253)] = ""
     """The node it ran on."""
-    image_digest: str = ""
+    image_digest: Annotated[str, StringConstraints(max_length=512)] = ""
     """The image as it ran."""
-    objective: str = ""
+    objective: Annotated[str, StringConstraints(max_length=32)] = ""
     """The first objective's value, for the printer column."""
 
 

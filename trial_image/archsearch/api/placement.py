@@ -1,0 +1,166 @@
+"""Where pods run and what they ask for: the pods that do the work, and the hardware that is measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from archsearch.api.base import (
+    LabelKey,
+    LabelName,
+    LabelValue,
+    Model,
+    ObjectName,
+    ResourceQuantity,
+    Rule,
+    ShortName,
+    at_most,
+    cel_list,
+)
+
+
+class Toleration(Model):
+    """A taint that the pod tolerates, as in a pod."""
+
+    key: LabelKey | None = None
+    """The taint's key; every key where it is left out and the operator is `Exists`."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How the value is compared."""
+    value: LabelValue | None = None
+    """The taint's value, for `Equal`."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect; every effect where it is left out."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds for which a NoExecute taint is tolerated."""
+
+    # What the API server says of a pod, said before there is one.
+    rules = (
+        Rule(
+            expression="self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            message="value must be left out for the operator Exists",
+            field_path=".value",
+        ),
+        Rule(
+            expression="self.operator == 'Exists' || has(self.key)",
+            message="key must be set for the operator Equal",
+            field_path=".key",
+        ),
+        Rule(
+            expression="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="tolerationSeconds must only be set for the effect NoExecute",
+            field_path=".tolerationSeconds",
+        ),
+    )
+    checks = (
+        lambda self: None if self.operator != "Exists" or not self.value else
+        f"value must be left out for the operator Exists, but got {self.value}",
+        lambda self: None if self.operator == "Exists" or self.key else "key must be set for the operator Equal",
+        lambda self: None if self.toleration_seconds is None or self.effect == "NoExecute" else
+        f"tolerationSeconds must only be set for the effect NoExecute, but got {self.effect or 'none'}",
+    )  # fmt: skip
+
+
+_RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
+_RESOURCE_SUFFIXES: Final = {
+    "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+}  # fmt: skip
+
+
+def _amount(text: str) -> float:
+    number = text.rstrip("numkKMGTPEi")
+    return float(number) * _RESOURCE_SUFFIXES[text[len(number) :]]
+
+
+def _unknown_resources(self: Resources) -> str | None:
+    unknown = [f"{side}: {name}" for side in ("requests", "limits") for name in getattr(self, side)
+               if name not in _RESOURCES and "/" not in name]  # fmt: skip
+    if not unknown:
+        return None
+    known = f"{', '.join(_RESOURCES)}, or a resource with a domain such as nvidia.com/gpu"
+    return f"requests and limits must name {known}, but got {', '.join(unknown)}"
+
+
+def _requests_beyond_limits(self: Resources) -> str | None:
+    beyond = [f"{name} {amount} > {self.limits[name]}" for name, amount in self.requests.items()
+              if name in self.limits and _amount(amount) > _amount(self.limits[name])]  # fmt: skip
+    return f"requests must not be greater than limits, but got {', '.join(beyond)}" if beyond else None
+
+
+class Resources(Model):
+    """What the pod asks for, as in a container."""
+
+    requests: dict[LabelKey, ResourceQuantity] = Field(default={}, max_length=16)
+    """What the scheduler sets aside."""
+    limits: dict[LabelKey, ResourceQuantity] = Field(default={}, max_length=16)
+    """What the pod may not exceed; extended resources such as `nvidia.com/gpu` go here."""
+
+    rules = (
+        *(
+            Rule(
+                expression=f"self.{side}.all(name, name in {cel_list(_RESOURCES)} || name.contains('/'))",
+                message=f"{side} must name {', '.join(_RESOURCES)}, or a resource with a domain such as nvidia.com/gpu",
+                field_path=f".{side}",
+            )
+            for side in ("requests", "limits")
+        ),
+        Rule(
+            expression=f"self.requests.all(name, !(name in self.limits) || "
+            f"{at_most('self.requests[name]', 'self.limits[name]')})",
+            message="requests must not be greater than limits",
+            field_path=".requests",
+        ),
+    )
+    checks = (_unknown_resources, _requests_beyond_limits)
+
+
+class Placement(Model):
+    """Where a pod runs and what it asks for."""
+
+    resources: Resources = Resources(
+        requests={"cpu": "1", "memory": "2Gi"},
+        limits={"memory": "4Gi"},
+    )
+    """CPU, memory and accelerators of the pod."""
+    node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=16)
+    """Labels that the node must have."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
+    """Taints that the pod tolerates."""
+    runtime_class_name: ObjectName | None = None
+    """The RuntimeClass of the pod."""
+
+
+class Profile(Placement):
+    """Hardware on which candidates are measured."""
+
+    name: ShortName
+    """The name by which objectives and constraints refer to it."""
+    runtime: Literal["Torch"] = "Torch"
+    """What runs the network: `Torch` is eager PyTorch."""
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 1
+    """Images at once."""
+    warmup: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Runs before the first that counts."""
+    iterations: Annotated[int, Field(ge=10, le=100_000)] = 100
+    """Runs that count."""
+
+
+class TrialTemplate(Placement):
+    """The pods that do the work."""
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
+    """The trial image; the operator's own default where it is left out."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the image is pulled."""
+    active_deadline_seconds: Annotated[int, Field(ge=10, le=31_536_000)] = 86_400
+    """Seconds after which a single trial is stopped and counts as failed."""
+
+
+class Queue(Model):
+    """Kueue admits the Jobs: they are created suspended and start when the queue has room."""
+
+    name: LabelName
+    """The LocalQueue."""
+    priority_class: LabelName | None = None
+    """The WorkloadPriorityClass."""
