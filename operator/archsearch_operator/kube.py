@@ -157,7 +157,7 @@ class Kube:
         content_type: str = "application/json",
     ) -> Document:
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        request: tuple[Any, ...] = self._api.param_serialize(
+        request = await self._api.param_serialize(
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         verb, url, sent, content, form = request
