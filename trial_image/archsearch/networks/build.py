@@ -1,0 +1,66 @@
+"""From a space to its networks: one architecture, the supernet, and a trace of what the network asks for."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import torch
+
+from archsearch.api.base import ChoiceValue
+from archsearch.api.space import DartsCells, NasBench201
+from archsearch.networks.base import SpaceNetwork
+from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
+from archsearch.networks.darts import DartsNetwork
+from archsearch.networks.nasbench201 import NasBench201Network
+from archsearch.spaces import Architecture, Space
+
+Stack = Literal["search", "final"]
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+NETWORKS: Final[dict[type, Any]] = {DartsCells: DartsNetwork, NasBench201: NasBench201Network}
+"""The network of each space, by the type of its settings."""
+
+
+def network(
+    space: Space, architecture: Architecture, *, stack: Stack, shape: Shape, classes: int, affine: bool = True
+) -> SpaceNetwork:
+    """The network of one architecture, with new weights from torch's global generator.
+
+    stack: as large as while searching, or as in the final network. With the search stack and `affine=False` every
+    parameter and buffer has its name and shape in the supernet, so that inheriting weights is
+    `fixed.load_state_dict({name: supernet_state[name] for name in fixed.state_dict()})`.
+    Raises ValueError where the architecture does not answer exactly what the network asks.
+    """
+    chooser = Fixed(architecture)
+    built = _build(space, chooser, stack, shape, classes, affine)
+    if unasked := architecture.values.keys() - chooser.asked:
+        raise ValueError(
+            f"the network of {space.name} must ask for every choice, but not for {', '.join(sorted(unasked))}"
+        )
+    return built
+
+
+def supernet(space: Space, *, shape: Shape, classes: int) -> SpaceNetwork:
+    """The network that holds every operation on every edge, called with images and mixing weights.
+
+    Its parameters are the network weights only; its batch normalisations in the cells have none.
+    """
+    return _build(space, Super(), "search", shape, classes, affine=False)
+
+
+def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
+    """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
+    chooser = Trace()
+    with torch.device("meta"):
+        _build(space, chooser, "search", (3, 32, 32), 10, affine=False)
+    return chooser.asked
+
+
+def _build(space: Space, chooser: Chooser, stack: Stack, shape: Shape, classes: int, affine: bool) -> SpaceNetwork:
+    settings = space.settings
+    size = settings.search if stack == "search" else settings.final
+    built: SpaceNetwork = NETWORKS[type(settings)](
+        chooser, settings, size, image_channels=shape[0], classes=classes, affine=affine
+    )
+    return built

@@ -1,0 +1,111 @@
+"""The DARTS network (Liu et al. 2019): a stem, a stack of normal and reduction cells, pooling, a linear head.
+
+Drop-path and the auxiliary head of the published training are not here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from archsearch.api.space import CellStack, DartsCells
+from archsearch.networks.base import SpaceNetwork, add, alternatives
+from archsearch.networks.chooser import Chooser, Mix
+from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
+from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
+
+STEM_MULTIPLIER: Final = 3
+"""Channels of the stem for each channel of the first cells (published code)."""
+
+
+class Cell(nn.Module):
+    """Nodes that each add up operations on earlier states; the output is the nodes' concatenation.
+
+    inputs: channels of the outputs of the cell before the previous one, and of the previous one.
+    previous_reduces: whether the previous cell halved the map, so that the one before it must follow.
+    """
+
+    def __init__(
+        self,
+        chooser: Chooser,
+        settings: DartsCells,
+        *,
+        reduces: bool,
+        previous_reduces: bool,
+        inputs: tuple[int, int],
+        channels: int,
+        affine: bool,
+    ) -> None:
+        super().__init__()
+        self.before_previous = (
+            FactorizedReduce(inputs[0], channels, affine)
+            if previous_reduces
+            else ReluConvNorm(inputs[0], channels, 1, 1, affine)
+        )
+        self.previous = ReluConvNorm(inputs[1], channels, 1, 1, affine)
+        self.edges = nn.ModuleDict()
+        self.sources: list[tuple[int, ...]] = []
+        # As the choice has it: what can be chosen, then what only takes part in a mixture.
+        names = sorted(settings.operations, key=lambda name: name == NONE)
+        kind = "reduction" if reduces else "normal"
+        for node in range(settings.nodes):
+            sources = chooser.inputs(inputs_name(kind, node), node + 2, INPUTS)
+            for source in sources:
+                stride = 2 if reduces and source < 2 else 1
+                self.edges[f"{node}/{source}"] = chooser.operation(
+                    edge_name(kind, node, source), alternatives(DARTS_OPERATIONS, names, channels, stride, affine)
+                )
+            self.sources.append(sources)
+
+    def forward(self, before_previous: Tensor, previous: Tensor, mix: Mix | None) -> Tensor:
+        """(N, inputs, H, W) twice -> (N, nodes x channels, H, W), or half as high and wide from a reduction cell."""
+        states = [self.before_previous(before_previous), self.previous(previous)]
+        for node, sources in enumerate(self.sources):
+            states.append(add(self.edges[f"{node}/{source}"](states[source], mix) for source in sources))
+        return torch.cat(states[2:], dim=1)
+
+
+class DartsNetwork(SpaceNetwork):
+    """Cells at one third and two thirds of the depth reduce: half the height and width, twice the channels."""
+
+    def __init__(
+        self,
+        chooser: Chooser,
+        settings: DartsCells,
+        stack: CellStack,
+        *,
+        image_channels: int,
+        classes: int,
+        affine: bool,
+    ) -> None:
+        super().__init__()
+        outputs = STEM_MULTIPLIER * stack.channels
+        self.stem = nn.Sequential(nn.Conv2d(image_channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
+        self.cells = nn.ModuleList()
+        inputs, channels, previous_reduces = (outputs, outputs), stack.channels, False
+        for index in range(stack.cells):
+            reduces = index in (stack.cells // 3, 2 * stack.cells // 3)
+            channels *= 2 if reduces else 1
+            cell = Cell(
+                chooser,
+                settings,
+                reduces=reduces,
+                previous_reduces=previous_reduces,
+                inputs=inputs,
+                channels=channels,
+                affine=affine,
+            )
+            self.cells.append(cell)
+            inputs, previous_reduces = (inputs[1], settings.nodes * channels), reduces
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(inputs[1], classes)
+
+    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+        """(N, image_channels, H, W) -> (N, classes)."""
+        before_previous = previous = self.stem(images)
+        for cell in self.cells:
+            before_previous, previous = previous, cell(before_previous, previous, mix)
+        logits: Tensor = self.classifier(self.pool(previous).flatten(1))
+        return logits

@@ -1,0 +1,135 @@
+"""The operations of the DARTS and NAS-Bench-201 cells. All work on maps of any size, down to a single pixel.
+
+`affine`: whether batch normalisations have parameters of their own. In a supernet they have none: they would rescale
+an operation and so undo its mixing weight (Liu et al. 2019, section 3.1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+Operation = Callable[[int, int, bool], nn.Module]
+"""Builds an operation from channels, stride and affine."""
+
+
+class Zero(nn.Module):
+    """No connection: zeros of the shape that an operation with this stride would give."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zeros, (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the map without dropping pixels: one half of the channels sees the even pixels, the other the odd ones."""
+
+    def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""
+        x = F.relu(x)
+        height, width = x.shape[-2:]
+        # A map of odd size has one odd pixel less than even ones; a column of zeros makes up for it.
+        shifted = F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
+        halves = torch.cat([self.even(x), self.odd(shifted[:, :, 1:, 1:])], dim=1)
+        normalised: Tensor = self.norm(halves)
+        return normalised
+
+
+class ReluConvNorm(nn.Sequential):
+    """ReLU, convolution, batch normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, affine: bool) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs, affine=affine),
+        )
+
+
+class ResidualReduction(nn.Module):
+    """The residual block that halves the map between the stages of NAS-Bench-201 (Dong and Yang 2020, section 2.1)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = ReluConvNorm(inputs, outputs, 3, 2, affine=True)
+        self.second = ReluConvNorm(outputs, outputs, 3, 1, affine=True)
+        # The ceiling makes a map of odd size come out as large as from the strided convolution.
+        self.pool = nn.AvgPool2d(2, stride=2, ceil_mode=True)
+        self.project = nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""
+        output: Tensor = self.project(self.pool(x)) + self.second(self.first(x))
+        return output
+
+
+def _separable(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
+    """Depthwise and pointwise convolution, applied twice, the stride in the first."""
+    return nn.Sequential(
+        *_depthwise(channels, kernel, stride, 1, affine),
+        *_depthwise(channels, kernel, 1, 1, affine),
+    )
+
+
+def _dilated(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
+    """Depthwise convolution with dilation 2, and pointwise convolution."""
+    return nn.Sequential(*_depthwise(channels, kernel, stride, 2, affine))
+
+
+def _depthwise(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
+    padding = dilation * (kernel // 2)
+    return [
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    ]
+
+
+def _average_pool(stride: int) -> nn.Module:
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+def _pool_norm(pool: nn.Module, channels: int) -> nn.Module:
+    # A pool has no parameters of its own anywhere; the published final network leaves even the normalisation out.
+    return nn.Sequential(pool, nn.BatchNorm2d(channels, affine=False))
+
+
+def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
+
+
+DARTS_OPERATIONS: Final[dict[str, Operation]] = {
+    "none": lambda _channels, stride, _affine: Zero(stride),
+    "max_pool_3x3": lambda channels, stride, _affine: _pool_norm(nn.MaxPool2d(3, stride, padding=1), channels),
+    "avg_pool_3x3": lambda channels, stride, _affine: _pool_norm(_average_pool(stride), channels),
+    "skip_connect": _skip,
+    "sep_conv_3x3": lambda channels, stride, affine: _separable(channels, 3, stride, affine),
+    "sep_conv_5x5": lambda channels, stride, affine: _separable(channels, 5, stride, affine),
+    "dil_conv_3x3": lambda channels, stride, affine: _dilated(channels, 3, stride, affine),
+    "dil_conv_5x5": lambda channels, stride, affine: _dilated(channels, 5, stride, affine),
+}
+"""Liu et al. 2019, section 3.1.1."""
+
+NASBENCH201_OPERATIONS: Final[dict[str, Operation]] = {
+    "none": lambda _channels, stride, _affine: Zero(stride),
+    "skip_connect": _skip,
+    "nor_conv_1x1": lambda channels, stride, affine: ReluConvNorm(channels, channels, 1, stride, affine),
+    "nor_conv_3x3": lambda channels, stride, affine: ReluConvNorm(channels, channels, 3, stride, affine),
+    "avg_pool_3x3": lambda _channels, stride, _affine: _average_pool(stride),
+}
+"""Dong and Yang 2020, section 2.1."""
