@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import registry
-from cluster.binaries import binary
+from cluster.binaries import PROMETHEUS_VERSION, binary
 from cluster.commands import run
 from cluster.disk import explained
 from cluster.errors import ClusterError
@@ -36,12 +36,19 @@ _IGNORED = ("**/__pycache__", "**/*.pyc")
 
 @dataclass(frozen=True)
 class Image:
-    """An image of the project: the name it has in the registry, and what it is built from."""
+    """An image of the project: the name it has in the registry, and what it is built from.
+
+    program: for an image that holds nothing but a program of binaries.py; the context is then the program's folder.
+    """
 
     name: str
     dockerfile: Path
-    context: Path = REPOSITORY
-    base: str = BASE
+    program: str = ""
+
+    @property
+    def context(self) -> Path:
+        """The folder that the Dockerfile copies from."""
+        return binary(self.program).parent if self.program else REPOSITORY
 
     @property
     def local_name(self) -> str:
@@ -49,7 +56,8 @@ class Image:
         return f"localhost/{self.name}"
 
 
-PROMETHEUS = Image("prometheus:2.42", ADDONS / "prometheus" / "Dockerfile")
+PROMETHEUS = Image(f"prometheus:{PROMETHEUS_VERSION}", ADDONS / "prometheus" / "Dockerfile", program="prometheus")
+PAUSE = Image("pause:1", TOOLS / "pause" / "Dockerfile", program="pause")
 PROJECT = (
     Image("archsearch-operator:dev", REPOSITORY / "operator" / "Dockerfile"),
     Image("archsearch-trial:dev", REPOSITORY / "trial_image" / "Dockerfile"),
@@ -58,12 +66,9 @@ PROJECT = (
 
 def ensure_pause() -> str:
     """Push the image that holds a pod's namespaces if the registry lacks it; returns the reference."""
-    folder = binary("pause").parent
-    name = f"pause:{folder.name.rpartition('-')[2]}"
-    if not registry.digest(name):
-        shutil.copy(TOOLS / "pause" / "Dockerfile", folder)
-        _build(Image(name, folder / "Dockerfile", context=folder, base=""))
-    return registry.reference(name)
+    if not registry.digest(PAUSE.name):
+        _build(PAUSE)
+    return registry.reference(PAUSE.name)
 
 
 def ensure(*wanted: Image) -> list[str]:
@@ -74,8 +79,7 @@ def ensure(*wanted: Image) -> list[str]:
             say(f"  - {image.name}: no {image.dockerfile.relative_to(REPOSITORY)} yet, skipped")
     if not registry.serves():
         raise ClusterError("images are pushed to the cluster's registry; start it with `python -m cluster up`")
-    if present:
-        _ensure_base()
+    _ensure_base()
     return [_build(image) for image in present]
 
 
@@ -91,7 +95,7 @@ def _build(image: Image) -> str:
             run(
                 *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--layers", "--format", "oci"),
                 *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--volume", f"{cache}:/cache"),
-                *("--build-arg", f"BASE_IMAGE={image.base}"),
+                *("--build-arg", f"BASE_IMAGE={BASE}"),
                 *("--build-arg", f"SSL_CERT_FILE={_CERTIFICATES / 'ca-certificates.crt'}"),
                 *("--ignorefile", ignored, "--label", f"{_INPUTS}={key}", "--pull-never"),
                 *("--tag", image.local_name, "--file", image.dockerfile, image.context),
@@ -141,17 +145,18 @@ def _label(image: str) -> str:
 def _key(image: Image) -> str:
     """A hash of the Dockerfile, the base image and every file that the Dockerfile can copy."""
     digest = hashlib.sha256(image.dockerfile.read_bytes())
-    if image.base:
-        digest.update(run("buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image.base).encode())
-    for path in sorted(set(_copied_files(image))):
-        digest.update(f"{path.relative_to(image.context)}\0{path.stat().st_mode:o}\0".encode())
+    if not image.program:
+        digest.update(run("buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", BASE).encode())
+    context = image.context
+    for path in sorted(set(_copied_files(image, context))):
+        digest.update(f"{path.relative_to(context)}\0{path.stat().st_mode:o}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _copied_files(image: Image) -> Iterator[Path]:
+def _copied_files(image: Image, context: Path) -> Iterator[Path]:
     for source in copied_sources(image.dockerfile.read_text()):
-        for found in image.context.glob(source.strip("/") or "*"):
+        for found in context.glob(source.strip("/") or "*"):
             inside = found.rglob("*") if found.is_dir() else [found]
             yield from (path for path in inside if path.is_file() and path.suffix != ".pyc")
 
