@@ -1,0 +1,161 @@
+"""A world without a cluster: trials and executions as data, to which plans are applied and events happen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zlib import crc32
+
+from archsearch.api import ArchitectureSearchSpec
+from archsearch.api.trial import Trial
+from archsearch.planning import Execution, History, OpenTrial, Plan, Search, plan, resolve, trial_of
+from archsearch.planning.propose import Candidate, Replay
+from archsearch.spaces import space_of
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def spec_of(**changes: Any) -> ArchitectureSearchSpec:
+    """A small random search with everything after it, changed at the top level."""
+    document: dict[str, Any] = {
+        "task": {"imageClassification": {"dataset": {"builtin": "digits"}}},
+        "space": {"nasBench201": {}},
+        "algorithm": {"random": {"epochs": 3}},
+        "budget": {"maxTrials": 6, "parallelTrials": 2},
+        "retrain": {"topK": 2, "seeds": 2, "epochs": 4},
+        "artifacts": {"claimName": "artifacts"},
+    }
+    return ArchitectureSearchSpec.model_validate(document | changes)
+
+
+@dataclass
+class World:
+    """Everything outside the plan. step() plans and applies; finish() and others are what may happen in between."""
+
+    spec: ArchitectureSearchSpec
+    now: datetime = START
+    trials: dict[str, Trial] = field(default_factory=dict)
+    jobs: dict[str, Execution] = field(default_factory=dict)
+    created_jobs: list[str] = field(default_factory=list)
+    history: History | None = None
+    replay: Replay | None = None
+    search: Search = field(init=False)
+    seen_parallel: int = 0
+
+    def __post_init__(self) -> None:
+        self.search = Search("ns", "s", "0123456789", 1, resolve(self.spec, "image"))
+        self.change(self.spec)
+
+    def change(self, spec: ArchitectureSearchSpec) -> None:
+        """The user edits the spec."""
+        self.spec = spec
+        self.search = replace(self.search, spec=resolve(spec, "image"), generation=self.search.generation + 1)
+
+    def forget(self) -> None:
+        """The operator dies: what it had in memory is gone."""
+        self.history = self.replay = None
+
+    def plan(self) -> Plan:
+        """What is to be done now."""
+        if self.history is None:
+            self.history = History(self.search.spec, [trial for trial in self.trials.values() if trial.finished])
+        opened = [OpenTrial(t, self.jobs.get(t.name)) for t in self.trials.values() if not t.finished]
+        return plan(self.search, self.history, opened, self.now)
+
+    def apply(self, decided: Plan, *, until: int = 10**9) -> bool:
+        """Do what the plan says, at most `until` writes of it; returns whether all was done."""
+        left = until
+        for outcome in decided.outcomes:
+            if (left := left - 1) < 0:
+                return False
+            assert self.history is not None
+            trial = Trial(name=outcome.trial.name, spec=outcome.trial.spec, status=outcome.status)
+            assert not self.trials[trial.name].finished, "a result is written once"
+            self.trials[trial.name] = trial
+            self.history.add(trial)
+            self.jobs.pop(trial.name, None)
+        wanted = list(decided.create)
+        if decided.asks:
+            wanted += [trial_of(ask, arch, self.search) for ask, arch in self._ask(decided)]
+        for new in wanted:
+            if (left := left - 1) < 0:
+                return False
+            assert new.name not in self.trials, f"{new.name} is created once"
+            self.trials[new.name] = Trial(name=new.name, spec=new.spec)
+        for name in decided.stop:
+            self.jobs.pop(name, None)
+        for trial in decided.start:
+            if (left := left - 1) < 0:
+                return False
+            assert trial.name not in self.jobs
+            self.jobs[trial.name] = Execution("Running", started_at=self.now, created_at=self.now)
+            self.created_jobs.append(trial.name)
+        for change in decided.states:
+            self.trials[change.trial.name] = change.trial.model_copy(update={"status": change.status})
+        self.search = replace(self.search, status=decided.status)
+        return True
+
+    def _ask(self, decided: Plan) -> list[Any]:
+        assert self.history is not None
+        if self.replay is None:
+            self.replay = Replay(self.search.spec)
+        self.replay.tell(self.history.observed[self.replay.length :])
+        space = space_of(self.search.spec.space)
+        pending = [
+            Candidate(t.spec.index, space.architecture(t.spec.architecture))
+            for t in self.trials.values()
+            if not t.finished and t.spec.work == "Train"
+        ]
+        return self.replay.ask(pending, decided.asks)
+
+    def settle(self) -> Plan:
+        """Plan and apply until a plan has nothing to do."""
+        for _ in range(50):
+            decided = self.plan()
+            self.apply(decided)
+            if not (decided.outcomes or decided.create or decided.asks or decided.start or decided.stop):
+                return decided
+        raise AssertionError("the plan does not settle")
+
+    def running(self) -> list[str]:
+        """Names of the trials that run now."""
+        return sorted(name for name, execution in self.jobs.items() if execution.phase == "Running")
+
+    def finish(self, name: str, **changes: Any) -> None:
+        """A trial's container ends: with a good result, or as `changes` of its Execution say."""
+        self.now += timedelta(seconds=1)
+        good = {"exit_code": 0, "termination": self.message(self.trials[name])}
+        self.jobs[name] = replace(self.jobs[name], phase="Ended", ended_at=self.now, **(changes or good))
+
+    def message(self, trial: Trial, **metrics: float) -> str:
+        """A termination message that fits the trial; the accuracy follows from the architecture alone."""
+        spec = trial.spec
+        document: dict[str, Any] = {"version": 1, "metrics": {"accuracy": quality(spec.architecture or {}), **metrics}}
+        if spec.work == "Supernet":
+            document["architecture"] = dict(space_of(self.search.spec.space).at(spec.seed % 1000).values)
+        elif spec.work == "Train":
+            document["architecture"] = spec.architecture
+        elif spec.work == "Profile":
+            latency = {"p50": 2.0, "p95": 3.0, "p99": 4.0}
+            document["profile"] = {"profile": spec.profile, "device": "cpu", "runtime": "Torch", "batchSize": 1,
+                                   "latencyMs": latency, "throughput": 9.0, "peakMemoryMiB": 1.0, "parameters": 1,
+                                   "flops": 2}  # fmt: skip
+        elif spec.work == "Retrain":
+            document["metrics"]["testAccuracy"] = document["metrics"]["accuracy"] - 0.01
+            document["artifacts"] = [{"uri": f"pvc://a/{trial.name}", "sha256": "0" * 64, "format": "safetensors"}]
+        elif spec.work == "Export":
+            document["artifacts"] = [{"uri": "pvc://a/m.onnx", "sha256": "1" * 64, "format": "onnx"}]
+            document["metrics"]["exportDifference"] = 1e-6
+        return json.dumps(document)
+
+
+def quality(architecture: Any) -> float:
+    """A number that every architecture has for itself, between 0 and 1."""
+    return (crc32(json.dumps(architecture, sort_keys=True, default=list).encode()) % 10_000) / 10_000
+
+
+def claims(decided: Plan) -> dict[str, tuple[str, str]]:
+    """Status and reason of each condition."""
+    return {item.type: (item.status, item.reason) for item in decided.status.conditions}
