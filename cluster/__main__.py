@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--control-plane-only", action="store_true", help="etcd, API server and controllers, no node")
     up.add_argument("--ports-from", type=int, metavar="N", help="first of three ports of a control plane")
     down = verb("down", "stop the cluster and leave nothing behind but caches")
-    down.add_argument("--wipe", action="store_true", help="remove the caches of the cluster too: registry, images, logs")
+    down.add_argument("--wipe", action="store_true", help="remove its caches too: registry, images, logs")
     verb("status", "what runs; exit code 0 if all of it does, else 1")
     verb("kubeconfig", "print the path of the administrator's kubeconfig")
     tool = verb("tool", "print the path of a program: kubectl, helm, promtool, kwok, …")

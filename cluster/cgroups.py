@@ -67,6 +67,6 @@ def _removed(group: Path) -> bool:
 
 def _hierarchies() -> list[Path]:
     """Every mounted cgroup hierarchy: one in version 2, one a controller in version 1."""
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    mounts = (line.split() for line in lines)
-    return [Path(fields[1]) for fields in mounts if fields[2] in ("cgroup", "cgroup2") and fields[1].startswith(str(_MOUNT))]
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    groups = [(Path(fields[1]), fields[2]) for fields in mounts]
+    return [path for path, kind in groups if kind in ("cgroup", "cgroup2") and path.is_relative_to(_MOUNT)]

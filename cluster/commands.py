@@ -22,6 +22,7 @@ class CommandError(ClusterError):
 
     @property
     def is_out_of_space(self) -> bool:
+        """Whether the disk was full."""
         return NO_SPACE in self.output.lower()
 
 

@@ -1,4 +1,4 @@
-"""Builds the images of the project with buildah and pushes them to the cluster's registry; what is unchanged is skipped.
+"""Builds the project's images with buildah and pushes them to the cluster's registry; what is unchanged is skipped.
 
 What a Dockerfile gets, with the repository's root as its context:
     build argument BASE_IMAGE     an image with Python 3.11 at /usr/bin/python3, `venv` and CA certificates. Here it is

@@ -124,7 +124,7 @@ def _start_containerd(state: State, pause_image: str, registry: str) -> int:
 def _containerd_configuration(state: State, pause_image: str) -> str:
     """The configuration in TOML. JSON's strings are TOML's strings."""
     home = state.containerd
-    cri = "plugins.\"io.containerd.grpc.v1.cri\""
+    cri = 'plugins."io.containerd.grpc.v1.cri"'
     sections: dict[str, dict[str, object]] = {
         "grpc": {"address": str(_socket(state))},
         f"{cri}": {
@@ -143,7 +143,9 @@ def _containerd_configuration(state: State, pause_image: str) -> str:
     }
     skipped = [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")]
     top = {"version": 2, "root": str(home / "root"), "state": str(home / "state"), "disabled_plugins": skipped}
-    return "\n".join([*_assignments(top), *(f"\n[{name}]\n" + "\n".join(_assignments(s)) for name, s in sections.items())])
+    return "\n".join(
+        [*_assignments(top), *(f"\n[{name}]\n" + "\n".join(_assignments(s)) for name, s in sections.items())]
+    )
 
 
 def _assignments(values: dict[str, object]) -> Iterable[str]:

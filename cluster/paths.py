@@ -46,10 +46,12 @@ class State:
 
     @property
     def folder(self) -> Path:
+        """Everything of this cluster that is on disk, except what a host's programs insist to keep elsewhere."""
         return state_root() / self.name
 
     @property
     def logs(self) -> Path:
+        """One file for each component."""
         return self.folder / "logs"
 
     @property
@@ -59,6 +61,7 @@ class State:
 
     @property
     def kubeconfig(self) -> Path:
+        """The administrator's; mode 0600."""
         return self.folder / "kubeconfig"
 
     @property
@@ -73,6 +76,7 @@ class State:
 
     @property
     def containerd(self) -> Path:
+        """containerd's files; the images in it are a cache."""
         return self.folder / "containerd"
 
     def create(self) -> None:

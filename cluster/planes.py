@@ -79,7 +79,9 @@ class ControlPlane:
 def start(name: str, *, ports_from: int | None = None, owner: str = "") -> None:
     """Start the control plane `name`; what is left of an earlier one is removed first."""
     if name == DEFAULT_NAME:
-        raise ClusterError(f"{DEFAULT_NAME!r} is the name of the full cluster; give the control plane another with --name")
+        raise ClusterError(
+            f"{DEFAULT_NAME!r} is the name of the full cluster; give the control plane another with --name"
+        )
     state = State(name)
     reap_orphans()
     with progress.step("binaries"):

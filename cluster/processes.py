@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def start(
     env: Mapping[str, str] | None = None,
     owner: str = "",
 ) -> int:
-    """Start a component in the background and return its pid; what it prints goes to `<component>.log` in the cluster's log folder.
+    """Start a component in the background and return its pid; what it prints goes to its file in the log folder.
 
     With an owner (see `identity`) the component dies with the owner's process, and `find` can tell an orphan.
     """
@@ -114,7 +115,13 @@ def start(
         setsid=True,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(state.logs / f"{component}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (
+                os.POSIX_SPAWN_OPEN,
+                1,
+                str(state.logs / f"{component}.log"),
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+                0o600,
+            ),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
     )
@@ -150,16 +157,12 @@ def log_tail(state: State, component: str) -> str:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _reap(names: Iterable[str]) -> None:
     """Collect those that are children of this process, so that no zombies stay."""
     for name in names:
-        try:
+        with suppress(ChildProcessError):
             os.waitpid(int(name.partition(":")[0]), os.WNOHANG)
-        except ChildProcessError:
-            pass

@@ -2,7 +2,7 @@
 
 import json
 
-from cluster import controlplane, full, node, processes, registry
+from cluster import controlplane, dns, full, node, processes, registry
 from cluster.client import Client
 from cluster.paths import State
 
@@ -44,6 +44,6 @@ def _report_node(client: Client) -> bool:
     serves = registry.serves()
     images = ", ".join(sorted(registry.tags())) if serves else "does not answer"
     print(f"  {f'registry {registry.ADDRESS}':<24} {images or 'no images'}")
-    resolves = full.dns.serves()
+    resolves = dns.serves()
     print(f"  {'service DNS':<24} {'answers' if resolves else 'does not answer'}")
     return ready and serves and resolves

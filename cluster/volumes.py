@@ -24,7 +24,10 @@ def create(client: Client, name: str, path: Path, *, namespace: str = "default",
         folder.mkdir(parents=True, exist_ok=True)
         _make_writable(folder)
     try:
-        client.apply(f"/api/v1/namespaces/{namespace}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        client.apply(
+            f"/api/v1/namespaces/{namespace}",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        )
         client.apply(f"/api/v1/persistentvolumes/{namespace}-{name}", _volume(name, folder, namespace))
         client.apply(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}", _claim(name, namespace))
     except ApiError as error:

@@ -13,7 +13,7 @@ def until(
     what: str,
     *,
     state: State,
-    components: Mapping[str, int],
+    components: Mapping[str, int] | None = None,
     timeout: float = 60.0,
     interval: float = 0.05,
 ) -> None:
@@ -22,7 +22,7 @@ def until(
     components: name to pid of what must stay alive meanwhile; the first is the one to blame when time runs out.
     Raises ClusterError with the last lines of the log of the component that ended or that is late.
     """
-    alive = {name: processes.identity(pid) for name, pid in components.items()}
+    alive = {name: processes.identity(pid) for name, pid in (components or {}).items()}
     deadline = time.monotonic() + timeout
     reason = ""
     while time.monotonic() < deadline:
@@ -35,6 +35,6 @@ def until(
             if not identity or not processes.is_alive(identity):
                 raise ClusterError(f"{name} ended while waiting for {what}; {processes.log_tail(state, name)}")
         time.sleep(interval)
-    blamed = next(iter(components), None)
+    blamed = next(iter(components or {}), None)
     log = f"; {processes.log_tail(state, blamed)}" if blamed else ""
     raise ClusterError(f"no sign of {what} after {timeout:.0f} s{reason}{log}")
