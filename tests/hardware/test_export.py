@@ -1,0 +1,73 @@
+"""The exported file is complete, takes any number of images, and answers as PyTorch does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from archsearch.hardware import Deployed, export_onnx
+from archsearch.hardware.export import difference
+
+
+def trained_like(channels: int) -> nn.Sequential:
+    """A network whose BatchNorm has seen data, so that folding it matters."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 5, padding=4, dilation=2, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False), nn.MaxPool2d(3, stride=1, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+    )  # fmt: skip
+    for _ in range(10):
+        network(torch.randn(16, channels, 12, 12) * 2 + 1)
+    return network
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_exported_network_answers_as_pytorch_does(tmp_path: Path, channels: int) -> None:
+    mean, std = (70.0, 80.0, 90.0)[:channels], (60.0, 50.0, 40.0)[:channels]
+    model = Deployed(trained_like(channels), mean, std)
+    path = tmp_path / "model.onnx"
+    largest = export_onnx(model, (channels, 12, 12), path)
+    assert 0 <= largest < 1e-5
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]  # no second file with the weights
+
+    # By itself: images of 0 to 255 as they come, whatever their number; the normalisation is inside.
+    images = np.random.default_rng(0).integers(0, 256, (5, channels, 12, 12)).astype(np.float32)
+    (logits,) = onnxruntime.InferenceSession(path).run(None, {"images": images})
+    normalised = (images - np.array(mean, np.float32)[:, None, None]) / np.array(std, np.float32)[:, None, None]
+    with torch.no_grad():
+        expected = model.network.eval()(torch.from_numpy(normalised))
+    assert logits.shape == (5, 10)
+    assert float(np.abs(logits - expected.numpy()).max()) < 1e-5
+
+
+def test_the_file_names_its_ends_and_no_source_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(Deployed(trained_like(1), (0.0,), (1.0,)), (1, 12, 12), path)
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    (given,), (returned,) = model.graph.input, model.graph.output
+    assert (given.name, returned.name) == ("images", "logits")
+    sizes = [dimension.dim_param or dimension.dim_value for dimension in given.type.tensor_type.shape.dim]
+    assert sizes[1:] == [1, 12, 12]
+    assert isinstance(sizes[0], str)
+    assert b".py" not in path.read_bytes()
+
+
+def test_another_network_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    network = trained_like(1)
+    model = Deployed(network, (0.0,), (255.0,))
+    export_onnx(model, (1, 12, 12), path)
+    last = network[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias[3] += 0.01
+    assert difference(model, (1, 12, 12), path) == pytest.approx(0.01, rel=0.01)
