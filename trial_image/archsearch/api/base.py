@@ -80,7 +80,8 @@ class Model(BaseModel):
     """Base of all API models. `rules` are the CEL rules that the CRD generator writes for the model.
 
     `checks` are the same rules in Python, so that a file is refused without a cluster with the same words:
-    each takes the model and returns the message of what is wrong, or None.
+    each takes the model and returns what is wrong, as "field must …, but got …" where one field is to blame, or None.
+    Several problems are separated by "; ".
     """
 
     model_config = ConfigDict(

@@ -81,10 +81,9 @@ def read_search(source: Path | str, overrides: Iterable[str] = ()) -> tuple[Meta
     if isinstance(outcome, ArchitectureSearchSpec) and not problems:
         return document.value["metadata"], outcome
     if not isinstance(outcome, ArchitectureSearchSpec):
-        for detail in outcome:
-            inside = _position(detail)
-            overridden = any(inside[: len(position)] == position for position in written)
-            problems.append(_problem(document, ("spec", *inside), _message(detail), has_line=not overridden))
+        for position, message in (found for detail in outcome for found in _found(detail)):
+            overridden = any(position[: len(other)] == other for other in written)
+            problems.append(_problem(document, ("spec", *position), message, has_line=not overridden))
     raise InvalidSpec(sorted(problems, key=lambda problem: problem.line or 0))
 
 
@@ -140,9 +139,17 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(child) for child in value] if isinstance(value, list) else value
 
 
-def _position(detail: ErrorDetails) -> Position:
-    """Where the problem is; pydantic marks a map's key that is wrong with another part."""
-    return tuple(part for part in detail["loc"] if part != "[key]")
+def _found(detail: ErrorDetails) -> Iterator[tuple[Position, str]]:
+    """Where the problem is and what it is; a model's checks are one error to pydantic, but several to a reader."""
+    # Pydantic marks a map's key that is wrong with a part of its own.
+    position = tuple(part for part in detail["loc"] if part != "[key]")
+    if detail["type"] != "value_error" or not isinstance(detail["input"], dict):
+        yield position, _message(detail)
+        return
+    for problem in detail["msg"].removeprefix("Value error, ").split("; "):
+        # A check says "sample must not be …" of the model: the problem is the field's.
+        field = re.match(r"([A-Za-z0-9.]+) (must .*)", problem)
+        yield ((*position, *field[1].split(".")), field[2]) if field else (position, problem)
 
 
 def _message(detail: ErrorDetails) -> str:

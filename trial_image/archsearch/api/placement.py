@@ -62,6 +62,7 @@ class Toleration(Model):
 
 
 _RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
+_KNOWN: Final = f"must name {', '.join(_RESOURCES)}, or a resource with a domain such as nvidia.com/gpu"
 _RESOURCE_SUFFIXES: Final = {
     "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
@@ -74,12 +75,12 @@ def _amount(text: str) -> float:
 
 
 def _unknown_resources(self: Resources) -> str | None:
-    unknown = [f"{side}: {name}" for side in ("requests", "limits") for name in getattr(self, side)
-               if name not in _RESOURCES and "/" not in name]  # fmt: skip
-    if not unknown:
-        return None
-    known = f"{', '.join(_RESOURCES)}, or a resource with a domain such as nvidia.com/gpu"
-    return f"requests and limits must name {known}, but got {', '.join(unknown)}"
+    unknown = {
+        "requests": [name for name in self.requests if name not in _RESOURCES and "/" not in name],
+        "limits": [name for name in self.limits if name not in _RESOURCES and "/" not in name],
+    }
+    problems = [f"{side} {_KNOWN}, but got {', '.join(names)}" for side, names in unknown.items() if names]
+    return "; ".join(problems) or None
 
 
 def _requests_beyond_limits(self: Resources) -> str | None:
@@ -100,7 +101,7 @@ class Resources(Model):
         *(
             Rule(
                 expression=f"self.{side}.all(name, name in {cel_list(_RESOURCES)} || name.contains('/'))",
-                message=f"{side} must name {', '.join(_RESOURCES)}, or a resource with a domain such as nvidia.com/gpu",
+                message=f"{side} {_KNOWN}",
                 field_path=f".{side}",
             )
             for side in ("requests", "limits")

@@ -231,12 +231,12 @@ class ArchitectureSearchSpec(Model):
         Rule(
             expression="!has(self.export) || self.export.format == 'None' || has(self.artifacts)",
             message="artifacts must be set for an export: there is nowhere to write the model otherwise",
-            field_path=".export",
+            field_path=".artifacts",
         ),
         Rule(
             expression="!has(self.export) || self.export.format == 'None' || self.retrain.topK > 0",
             message="retrain.topK must be at least 1 for an export: there are no weights to export otherwise",
-            field_path=".export",
+            field_path=".retrain.topK",
         ),
         Rule(
             expression="!has(self.earlyStopping) || !has(self.algorithm) || !has(self.algorithm.darts)",

@@ -58,7 +58,7 @@ class Artifact(Model):
 
     uri: Annotated[str, StringConstraints(max_length=512)]
     """`pvc://CLAIM/PATH`."""
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
     """Checksum of the file."""
     format: Annotated[str, StringConstraints(max_length=32)]
     """`safetensors` or `onnx`."""
@@ -68,11 +68,11 @@ class Latency(Model):
     """Percentiles of the time that one batch takes, in milliseconds."""
 
     p50: float
-    """Median."""
+    """The median."""
     p95: float
-    """95th percentile."""
+    """The 95th percentile."""
     p99: float
-    """99th percentile."""
+    """The 99th percentile."""
 
 
 class HardwareProfile(Model):

@@ -28,7 +28,7 @@ class WorkInput(Model):
 
     uri: Annotated[str, StringConstraints(max_length=512)]
     """`pvc://CLAIM/PATH`."""
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
     """Checksum of the file."""
 
 
