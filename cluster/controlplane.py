@@ -9,15 +9,13 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster import access, processes
+from cluster import access, network, processes
 from cluster.access import Access
 from cluster.binaries import binary
 from cluster.client import Client
 from cluster.errors import ClusterError
 from cluster.paths import State
 from cluster.waiting import until
-
-SERVICE_CIDR = "10.96.0.0/16"
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _api_server(entry: Access, settings: Settings) -> list[str | Path]:
         f"--cert-dir={entry.certificates}",
         f"--secure-port={settings.ports.api}",
         f"--advertise-address={settings.address}",
-        f"--service-cluster-ip-range={SERVICE_CIDR}",
+        f"--service-cluster-ip-range={network.SERVICE_CIDR}",
         f"--token-auth-file={entry.tokens}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",

@@ -16,7 +16,7 @@ _KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 
 
 def start(state: State, entry: Access, client: Client) -> None:
-    """Start CoreDNS and wait until it knows the API server's Service."""
+    """Start CoreDNS and wait until pods reach it at its Service's address."""
     for path, body in _objects().items():
         client.apply(path, body)
     file = state.folder / "run" / "Corefile"
@@ -26,19 +26,22 @@ def start(state: State, entry: Access, client: Client) -> None:
 
 
 def serves() -> bool:
-    """Whether CoreDNS resolves the name of the API server's Service."""
+    """Whether the name of the API server's Service is resolved."""
     return resolves("kubernetes.default.svc.cluster.local")
 
 
 def resolves(name: str) -> bool:
-    """Whether CoreDNS has an address for this name."""
+    """Whether there is an address for this name.
+
+    It is asked for the way pods do, at the Service's address: kube-proxy is later than CoreDNS.
+    """
     number = secrets.token_bytes(2)
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     # RFC 1035, section 4.1: one question, recursion desired, type A, class IN.
     question = number + b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + labels + b"\x00\x00\x01\x00\x01"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(1)
-        client.connect((network.NODE_ADDRESS, 53))
+        client.settimeout(0.2)
+        client.connect((network.DNS_SERVICE_ADDRESS, 53))
         try:
             client.send(question)
             answer = client.recv(512)

@@ -79,7 +79,7 @@ def ensure(*wanted: Image) -> list[str]:
             say(f"  - {image.name}: no {image.dockerfile.relative_to(REPOSITORY)} yet, skipped")
     if not registry.serves():
         raise ClusterError("images are pushed to the cluster's registry; start it with `python -m cluster up`")
-    _ensure_base()
+    ensure_base()
     return [_build(image) for image in present]
 
 
@@ -105,7 +105,8 @@ def _build(image: Image) -> str:
         return registry.push(image.local_name, image.name)
 
 
-def _ensure_base() -> None:
+def ensure_base() -> None:
+    """Build the local base image unless it is there."""
     key = hashlib.sha256(repr((_BASE_REVISION, _BASE_PACKAGES)).encode()).hexdigest()
     if _label(BASE) != key:
         with step(f"build {BASE} with debootstrap"), explained():

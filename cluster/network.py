@@ -12,6 +12,7 @@ from cluster.paths import State
 BRIDGE = "cni0"
 NODE_ADDRESS = "10.244.0.1"
 POD_CIDR = "10.244.0.0/24"
+SERVICE_CIDR = "10.96.0.0/16"
 DNS_SERVICE_ADDRESS = "10.96.0.10"
 NETWORK = "archsearch"
 PLUGINS = Path("/usr/lib/cni")
@@ -27,6 +28,8 @@ def create_bridge() -> None:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "address", "replace", f"{NODE_ADDRESS}/{POD_CIDR.partition('/')[2]}", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
+    # Service addresses are rewritten before they reach any wire; a machine without a default route needs one for them.
+    run("ip", "route", "replace", SERVICE_CIDR, "dev", BRIDGE)
 
 
 def exists() -> bool:

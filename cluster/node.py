@@ -58,17 +58,24 @@ def remove_containers(state: State) -> bool:
     processes.stop(cgroups.pids(state), grace_seconds=0)
     if "containerd" not in processes.running(state):
         return _in_order(state).exists()
-    for kind, force in (("tasks", ("--force",)), ("containers", ())):
-        names = ctr(state, kind, "list", "--quiet").split()
-        if names:
-            ctr(state, kind, "remove", *force, *names)
+    # containerd itself removes the tasks whose processes have just ended: either of the two may be first.
+    for _ in range(20):
+        tasks, containers = (ctr(state, kind, "list", "--quiet").split() for kind in ("tasks", "containers"))
+        if tasks:
+            ctr(state, "tasks", "remove", "--force", *tasks, check=False)
+        elif containers:
+            ctr(state, "containers", "remove", *containers, check=False)
+        else:
+            break
+    else:
+        return False
     _in_order(state).touch()
     return True
 
 
-def ctr(state: State, *words: str) -> str:
+def ctr(state: State, *words: str, check: bool = True) -> str:
     """Run containerd's own client in the namespace of Kubernetes."""
-    return run("ctr", "--address", _socket(state), "--namespace", "k8s.io", *words)
+    return run("ctr", "--address", _socket(state), "--namespace", "k8s.io", *words, check=check)
 
 
 def unmount(state: State) -> list[str]:
