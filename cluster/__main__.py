@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import addons, full, images, node, planes, registry, status, volumes
+from cluster import addons, full, images, node, planes, status, volumes
 from cluster.binaries import binary
 from cluster.client import Client
 from cluster.errors import ClusterError
@@ -42,12 +42,12 @@ def _run(options: argparse.Namespace) -> int:
         case "tool":
             print(binary(options.tool))
         case "push":
-            print(registry.push(options.image, options.as_name or Path(options.image).name))
+            print(images.publish(state, options.image, options.as_name or Path(options.image).name))
         case "images":
             only = [image for image in (*images.PROJECT, images.PROMETHEUS) if options.only in (None, image.name)]
-            print("\n".join(images.ensure(*only)))
+            print("\n".join(images.ensure(state, *only)))
         case "addon":
-            addons.prometheus(Client(_required(state).kubeconfig))
+            addons.prometheus(_required(state))
         case "volume":
             volumes.create(
                 Client(_required(state).kubeconfig),

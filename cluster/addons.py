@@ -7,15 +7,16 @@ from cluster.binaries import binary
 from cluster.client import Client
 from cluster.commands import run
 from cluster.errors import ClusterError
-from cluster.paths import ADDONS
+from cluster.paths import ADDONS, State
 from cluster.progress import step
 
 _DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 
 
-def prometheus(client: Client) -> None:
+def prometheus(state: State) -> None:
     """Run Prometheus at http://prometheus.monitoring.svc:9090; it scrapes every pod that asks for it by annotation."""
-    images.ensure(images.PROMETHEUS)
+    client = Client(state.kubeconfig)
+    images.ensure(state, images.PROMETHEUS)
     with step("Prometheus"):
         manifest = ADDONS / "prometheus" / "prometheus.yaml"
         run(binary("kubectl"), f"--kubeconfig={client.kubeconfig}", "apply", "--server-side", "-f", manifest)

@@ -64,7 +64,7 @@ class FullCluster:
 
     def push(self, image: str, name: str) -> str:
         """Push a local buildah image as `NAME:TAG`; returns the reference that pods use."""
-        return registry.push(image, name)
+        return images.publish(self.state, image, name)
 
     def fake_gpus(self, count: int) -> None:
         """Let the node claim so many GPUs; 0 takes the claim back."""
@@ -140,7 +140,7 @@ def _boot(state: State) -> None:
     with step("registry and the pause image"):
         registry.collect_garbage(state)
         registry.start(state)
-        pause = images.ensure_pause()
+        pause = images.ensure_pause(state)
     with step("control plane"):
         client = controlplane.start(state, settings)
     with step("node: containerd, kubelet, kube-proxy"):

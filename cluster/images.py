@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import registry
+from cluster import node, registry
 from cluster.binaries import PROMETHEUS_VERSION, binary
 from cluster.commands import run
 from cluster.disk import explained
 from cluster.errors import ClusterError
-from cluster.paths import ADDONS, REPOSITORY, TOOLS, cache_root
+from cluster.paths import ADDONS, REPOSITORY, TOOLS, State, cache_root
 from cluster.progress import say, step
 
 BASE = "localhost/archsearch-base:bookworm-python3.11"
@@ -64,14 +64,21 @@ PROJECT = (
 )
 
 
-def ensure_pause() -> str:
+def publish(state: State, image: str, name: str) -> str:
+    """Push a local image to the registry as `NAME:TAG` and let the node forget what it replaces."""
+    reference = registry.push(image, name)
+    node.forget_replaced_images(state, registry.ADDRESS, registry.tags().values())
+    return reference
+
+
+def ensure_pause(state: State) -> str:
     """Push the image that holds a pod's namespaces if the registry lacks it; returns the reference."""
     if not registry.digest(PAUSE.name):
-        _build(PAUSE)
+        _build(state, PAUSE)
     return registry.reference(PAUSE.name)
 
 
-def ensure(*wanted: Image) -> list[str]:
+def ensure(state: State, *wanted: Image) -> list[str]:
     """Build and push these images where their Dockerfiles exist; returns the references that pods use."""
     present = [image for image in wanted if image.dockerfile.exists()]
     for image in wanted:
@@ -80,29 +87,37 @@ def ensure(*wanted: Image) -> list[str]:
     if not registry.serves():
         raise ClusterError("images are pushed to the cluster's registry; start it with `python -m cluster up`")
     ensure_base()
-    return [_build(image) for image in present]
+    return [_build(state, image) for image in present]
 
 
-def _build(image: Image) -> str:
+def _build(state: State, image: Image) -> str:
     """Build an image unless its inputs are those it was built from, and push it."""
     key = _key(image)
     if _label(image.local_name) != key:
         with step(f"build {image.name}"), explained():
-            cache = cache_root() / "images"
-            cache.mkdir(parents=True, exist_ok=True)
-            ignored = cache / "ignored"
-            ignored.write_text("\n".join(_IGNORED) + "\n")
-            run(
-                *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--layers", "--format", "oci"),
-                *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--volume", f"{cache}:/cache"),
-                *("--build-arg", f"BASE_IMAGE={BASE}"),
-                *("--build-arg", f"SSL_CERT_FILE={_CERTIFICATES / 'ca-certificates.crt'}"),
-                *("--ignorefile", ignored, "--label", f"{_INPUTS}={key}", "--pull-never"),
-                *("--tag", image.local_name, "--file", image.dockerfile, image.context),
-            )
+            # The layers of a stage that the final image only copies from belong to no image, and would be pruned with
+            # what is outdated; under names of their own they stay, and a change of code does not install anything.
+            for stage in stages(image.dockerfile.read_text())[:-1]:
+                _bud(image, f"{image.local_name}-stage-{stage}", "--target", stage)
+            _bud(image, image.local_name, "--label", f"{_INPUTS}={key}")
             run("buildah", "rmi", "--prune", check=False)
     with step(f"push {image.name}"), explained():
-        return registry.push(image.local_name, image.name)
+        return publish(state, image.local_name, image.name)
+
+
+def _bud(image: Image, tag: str, *options: str) -> None:
+    cache = cache_root() / "images"
+    cache.mkdir(parents=True, exist_ok=True)
+    ignored = cache / "ignored"
+    ignored.write_text("\n".join(_IGNORED) + "\n")
+    run(
+        *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--layers", "--format", "oci"),
+        *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--volume", f"{cache}:/cache"),
+        *("--build-arg", f"BASE_IMAGE={BASE}"),
+        *("--build-arg", f"SSL_CERT_FILE={_CERTIFICATES / 'ca-certificates.crt'}"),
+        *("--ignorefile", str(ignored), "--pull-never", *options),
+        *("--tag", tag, "--file", str(image.dockerfile), str(image.context)),
+    )
 
 
 def ensure_base() -> None:
@@ -176,3 +191,9 @@ def copied_sources(dockerfile: str) -> Iterator[str]:
             mount = dict(part.partition("=")[::2] for part in word.removeprefix("--mount=").split(","))
             if word.startswith("--mount=") and mount.get("type") == "bind" and "from" not in mount:
                 yield mount.get("source") or mount.get("src") or "."
+
+
+def stages(dockerfile: str) -> list[str]:
+    """The name of each stage of a Dockerfile, or its number."""
+    found = re.findall(r"^FROM\s+\S+(?:[ \t]+AS[ \t]+(\S+))?", dockerfile, flags=re.MULTILINE | re.IGNORECASE)
+    return [name or str(number) for number, name in enumerate(found)]

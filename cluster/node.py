@@ -73,6 +73,21 @@ def remove_containers(state: State) -> bool:
     return True
 
 
+def forget_replaced_images(state: State, registry: str, current: Iterable[str]) -> None:
+    """Drop the images from the registry whose digests are no longer `current`: the next pod pulls what is there now.
+
+    Without it they take space for ever, and a pod with imagePullPolicy IfNotPresent runs an old image under a new
+    image's name. Containers that run keep what they run on.
+    """
+    if "containerd" not in processes.running(state):
+        return
+    rows = [line.split()[:3] for line in ctr(state, "images", "list").splitlines()[1:]]
+    pulled = {digest for name, _, digest in rows if name.startswith(f"{registry}/")}
+    replaced = [name for name, _, digest in rows if digest in pulled - set(current)]
+    if replaced:
+        ctr(state, "images", "remove", *replaced, check=False)
+
+
 def ctr(state: State, *words: str, check: bool = True) -> str:
     """Run containerd's own client in the namespace of Kubernetes."""
     return run("ctr", "--address", _socket(state), "--namespace", "k8s.io", *words, check=check)
