@@ -1,0 +1,93 @@
+"""Files on the artifact volume: written with their checksum, and read only where they are what was said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from archsearch.api.base import Model
+from archsearch.api.status import Artifact
+from archsearch.api.trial import ArchitectureMap, WorkInput
+from archsearch.api.work import Work, explain
+from archsearch.tasks.folder import inside
+from archsearch.work.checkpoint import KEY, metadata
+from archsearch.work.context import Context
+from archsearch.work.errors import UserError
+from archsearch.work.files import sha256, write_whole
+
+WEIGHTS: Final = "weights.safetensors"
+ONNX: Final = "model.onnx"
+FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx"}
+
+
+class Description(Model):
+    """What weights are of: enough to build their network and to prepare its input, without the data."""
+
+    architecture: ArchitectureMap
+    """The choices."""
+    space: str
+    """Hash of the space."""
+    shape: tuple[int, int, int]
+    """Channels, height and width of an image."""
+    classes: Annotated[int, Field(ge=2)]
+    """Outputs of the network."""
+    mean: tuple[float, ...]
+    """Of each channel of the training images, on the scale of 0 to 255."""
+    std: tuple[float, ...]
+    """Their deviation."""
+
+
+def write_artifact(context: Context, name: str, content: bytes) -> Artifact:
+    """Write a file into the trial's folder; UserError where the volume does not take it."""
+    path = context.folder / name
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise UserError(
+            f"artifacts: {path} cannot be written ({error}); check the volume's space and permissions"
+        ) from None
+    checksum = sha256(content)
+    context.log(f"wrote {path} ({len(content):,} bytes, sha256 {checksum})")
+    uri = f"{context.work.paths.artifacts_uri or path.parent.parent.as_uri()}/{context.work.trial}/{name}"
+    return Artifact(uri=uri, sha256=checksum, format=FORMATS[name])
+
+
+def read_weights(work: Work) -> tuple[dict[str, Tensor], Description]:
+    """The weights that the work names, once their checksum is right. Raises UserError, or DataError for a link out."""
+    source = work.spec.weights
+    if source is None:
+        raise UserError(f"spec.weights must be set for {work.spec.work}")
+    content = _read(work, source)
+    try:
+        return load(content), Description.model_validate(json.loads(metadata(content)[KEY]))
+    except ValidationError as error:
+        raise UserError(f"{source.uri}: {explain(error)}") from None
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"{source.uri}: must be weights that a retraining wrote, but is not ({error})") from None
+
+
+def _read(work: Work, source: WorkInput) -> bytes:
+    root, prefix = work.paths.artifacts, f"{work.paths.artifacts_uri}/"
+    if root is None or work.paths.artifacts_uri is None:
+        raise UserError("artifacts must be set: the weights are on the search's artifact volume")
+    if not source.uri.startswith(prefix):
+        raise UserError(f"spec.weights.uri must start with {prefix}, the search's own folder, but got {source.uri}")
+    path = inside(Path(root), Path(root) / source.uri.removeprefix(prefix), "spec.weights.uri")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{source.uri}: cannot be read ({error}); was the volume emptied since the retraining?"
+        ) from None
+    if (found := sha256(content)) != source.sha256:
+        raise UserError(
+            f"{source.uri}: must have the sha256 {source.sha256}, but got {found}: the file was changed since the "
+            "retraining wrote it"
+        )
+    return content

@@ -1,0 +1,142 @@
+"""What every kind of work needs: the space, the data, the device, the networks, and the limits that they must keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from archsearch.api.metrics import LEARNED, STATIC
+from archsearch.api.trial import CurvePoint
+from archsearch.api.work import Work
+from archsearch.evaluation import derive
+from archsearch.hardware import count, device_name, found_device
+from archsearch.networks import SpaceNetwork, network
+from archsearch.networks.build import Shape, Stack
+from archsearch.planning.objectives import violation
+from archsearch.spaces import Architecture, Space, space_of
+from archsearch.tasks import ImageData, load
+from archsearch.work.device import check_device
+from archsearch.work.errors import Infeasible, UserError
+from archsearch.work.interruption import Interruption
+from archsearch.work.metrics import Metrics, series
+
+MAX_CURVE: Final = 64
+TRIAL_NAME: Final = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+
+
+@dataclass
+class Context:
+    """One piece of work, and what it is done with. cleanup: what is called once the result is out."""
+
+    work: Work
+    metrics: Metrics
+    interruption: Interruption
+    log: Callable[[str], None]
+    cleanup: list[Callable[[], None]] = field(default_factory=list)
+
+    @cached_property
+    def space(self) -> Space:
+        """The space that is searched."""
+        try:
+            return space_of(self.work.space)
+        except ValueError as error:
+            raise UserError(f"space: {error}") from None
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The images, split. Raises DataError."""
+        folder = Path(self.work.paths.data) if self.work.paths.data else None
+        found = load(self.work.task, folder)
+        self.log(
+            f"data: {found.classes} classes, images of {'x'.join(str(size) for size in found.shape)}; "
+            f"{len(found.weights)} weights, {len(found.architecture)} architecture, {len(found.selection)} selection, "
+            f"{len(found.test)} test"
+        )
+        return found
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks are trained and measured."""
+        found = found_device()
+        check_device(found)
+        self.log(f"device: {device_name(found)}")
+        return found
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The architecture that the work is about. Raises InvalidArchitecture."""
+        if self.work.spec.architecture is None:
+            raise UserError(f"spec.architecture must be set for {self.work.spec.work}")
+        return self.space.architecture(self.work.spec.architecture)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train."""
+        if self.work.spec.epochs is None:
+            raise UserError(f"spec.epochs must be set for {self.work.spec.work}")
+        return self.work.spec.epochs
+
+    @property
+    def folder(self) -> Path:
+        """The trial's own folder: on the artifact volume, or one that vanishes with the container."""
+        if not re.fullmatch(TRIAL_NAME, self.work.trial):
+            raise UserError(f"trial must be a name like {TRIAL_NAME}, but got {self.work.trial!r}")
+        return Path(self.work.paths.artifacts or self.work.paths.scratch) / self.work.trial
+
+    @cached_property
+    def objective(self) -> str:
+        """The first objective that training improves: what curves show."""
+        return next((item.metric for item in self.work.objectives if item.metric in LEARNED), "accuracy")
+
+    def network(self, architecture: Architecture, stack: Stack, *, affine: bool = True) -> SpaceNetwork:
+        """The architecture's network on the device, with weights that follow from the trial's seed."""
+        torch.manual_seed(derive(self.work.spec.seed))
+        built = network(
+            self.space, architecture, stack=stack, shape=self.data.shape, classes=self.data.classes, affine=affine
+        )
+        return built.to(self.device)
+
+    def cost(self, architecture: Architecture) -> dict[str, float]:
+        """`parameters` and `flops` of the final network, without building its weights."""
+        return static_cost(self.space, architecture, "final", self.data.shape, self.data.classes)
+
+    def checked_cost(self, architecture: Architecture) -> dict[str, float]:
+        """The same, shown as metrics. Raises Infeasible where it is beyond a limit of the spec."""
+        found = self.cost(architecture)
+        self.metrics.set({series(f"archsearch_trial_{name}"): value for name, value in found.items()})
+        self.log(f"final network: {cost_text(found)}")
+        limits = [limit for limit in self.work.constraints if limit.metric in STATIC]
+        if broken := violation(limits, found):
+            raise Infeasible(f"the architecture is beyond a limit: {broken}", found)
+        return found
+
+    def curve(self, epochs: list[Mapping[str, float]]) -> tuple[CurvePoint, ...]:
+        """The objective after each epoch, thinned to what a message may hold; the last one stays."""
+        stride = -(-len(epochs) // MAX_CURVE) or 1
+        points = [CurvePoint(epoch=n, value=values[self.objective]) for n, values in enumerate(epochs, 1)]
+        return tuple(points[::-1][::stride][::-1])
+
+
+def cost_text(cost: Mapping[str, float]) -> str:
+    """`parameters` and `flops` for a person."""
+    return f"{cost['parameters']:,.0f} parameters, {cost['flops']:,.0f} FLOPs"
+
+
+def static_cost(space: Space, architecture: Architecture, stack: Stack, shape: Shape, classes: int) -> dict[str, float]:
+    """`parameters` and `flops` of an architecture's network. UserError where the images do not pass through it."""
+    with torch.device("meta"):
+        built = network(space, architecture, stack=stack, shape=shape, classes=classes)
+    try:
+        parameters, flops = count(built, shape)
+    except RuntimeError as error:
+        raise UserError(
+            f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the {stack} network of "
+            f"architecture {architecture.id} ({str(error).splitlines()[0]}); use larger images or fewer cells"
+        ) from None
+    return {"parameters": float(parameters), "flops": float(flops)}

@@ -1,0 +1,133 @@
+"""Preflight: do image, data, device and space agree? Said in a minute, before a day of GPU time is spent."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from archsearch.api.base import ChoiceValue, quantity
+from archsearch.api.metrics import STATIC
+from archsearch.api.search import Constraint
+from archsearch.api.work import Message
+from archsearch.networks import supernet
+from archsearch.spaces import Architecture, Space
+from archsearch.work.context import Context, cost_text, static_cost
+from archsearch.work.errors import UserError
+from archsearch.work.files import write_whole
+
+DRAWN = 24
+"""Random architectures that are counted to see what a limit allows, beside the regular ones."""
+
+
+def run(context: Context) -> Message:
+    """Check everything that can be checked without training.
+
+    Metrics: log10Architectures (how many the space has), classes, and the images of each part.
+    """
+    data = context.data
+    _ = context.device
+    _check_artifacts(context)
+    sample = context.space.sample(np.random.default_rng(context.work.spec.seed))
+    for stack in ("search", "final"):
+        cost = static_cost(context.space, sample, stack, data.shape, data.classes)
+        context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
+    if context.work.algorithm.darts is not None:
+        _check_supernet(context)
+    _check_limits(context)
+    size = context.space.size()
+    context.log(f"space: {context.space.name} with {size:,} architectures, hash {context.space.hash()}")
+    return Message(
+        metrics={
+            "log10Architectures": math.log10(size),
+            "classes": data.classes,
+            "weightsImages": len(data.weights),
+            "architectureImages": len(data.architecture),
+            "selectionImages": len(data.selection),
+            "testImages": len(data.test),
+        }
+    )
+
+
+def regular(space: Space) -> Iterator[Architecture]:
+    """Architectures that have one operation wherever it is offered: among them are those that cost least and most."""
+    words: dict[ChoiceValue, None] = {}
+    for choice in space.choices:
+        if not choice.is_subset:
+            words |= dict.fromkeys(choice.options)
+    for word in words:
+        yield space.architecture(
+            {choice.name: word if word in choice.options else choice.options[0] for choice in space.choices}
+        )
+
+
+def _check_artifacts(context: Context) -> None:
+    if context.work.paths.artifacts is None:
+        return
+    folder = Path(context.work.paths.artifacts)
+    probe = folder / f".probe-{context.work.trial}"
+    try:
+        write_whole(probe, b"can this be written?")
+        probe.unlink()
+    except OSError as error:
+        user = f"{os.getuid()}:{os.getgid()}"
+        raise UserError(
+            f"artifacts: {folder} must be writable by user {user}, but is not ({error}); set the volume's owner or mode, "
+            "or a storage class that honours fsGroup"
+        ) from None
+
+
+def _check_supernet(context: Context) -> None:
+    """Images pass through the supernet; nothing is computed."""
+    data = context.data
+    with torch.device("meta"):
+        built = supernet(context.space, shape=data.shape, classes=data.classes)
+        mix = {c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}
+        try:
+            built(torch.zeros(2, *data.shape), mix)
+        except RuntimeError as error:
+            raise UserError(
+                f"space: images of {'x'.join(str(size) for size in data.shape)} do not pass through the supernet "
+                f"({str(error).splitlines()[0]}); use larger images or fewer cells"
+            ) from None
+    context.log(f"supernet: {sum(weight.numel() for weight in built.parameters()):,} parameters")
+
+
+def _check_limits(context: Context) -> None:
+    """UserError where a limit on parameters or flops lies beyond all architectures that were looked at.
+
+    These are the regular ones, which are the cheapest and the dearest of the spaces here, and random ones. A limit
+    between the extremes may still be hard to keep; the log says what share of them does.
+    """
+    limits = [limit for limit in context.work.constraints if limit.metric in STATIC]
+    if not limits:
+        return
+    rng = np.random.default_rng(context.work.spec.seed)
+    looked_at = [*regular(context.space), *(context.space.sample(rng) for _ in range(DRAWN))]
+    costs = [context.cost(architecture) for architecture in looked_at]
+    for limit in limits:
+        values = [cost[limit.metric] for cost in costs]
+        low, high = min(values), max(values)
+        if limit.max is not None and quantity(limit.max) < low:
+            raise UserError(_beyond(limit, f"at most {limit.max}", f"the smallest of {len(values)} has {low:,.0f}"))
+        if limit.min is not None and quantity(limit.min) > high:
+            raise UserError(_beyond(limit, f"at least {limit.min}", f"the largest of {len(values)} has {high:,.0f}"))
+        kept = sum(_keeps(limit, value) for value in values)
+        context.log(
+            f"limit on {limit.metric}: {kept} of {len(values)} architectures keep it ({low:,.0f} to {high:,.0f})"
+        )
+
+
+def _keeps(limit: Constraint, value: float) -> bool:
+    return (limit.max is None or value <= quantity(limit.max)) and (limit.min is None or value >= quantity(limit.min))
+
+
+def _beyond(limit: Constraint, wanted: str, found: str) -> str:
+    return (
+        f"constraints: no architecture keeps {limit.metric} {wanted}: {found} in the final network; change the limit "
+        "or space's final size"
+    )

@@ -1,0 +1,26 @@
+"""Train: one architecture of a search, trained for a few epochs and compared on the selection images."""
+
+from __future__ import annotations
+
+from archsearch.api.work import Message
+from archsearch.evaluation import Trainer, evaluate
+from archsearch.work.context import Context
+from archsearch.work.loop import train
+
+
+def run(context: Context) -> Message:
+    """Train the architecture's search network on the weights and architecture images.
+
+    Metrics: accuracy and loss on the selection images after the last epoch; parameters and flops of the final network.
+    """
+    architecture, data = context.architecture, context.data
+    cost = context.checked_cost(architecture)
+    recipe = context.work.task.member[1].training
+
+    def make() -> Trainer:
+        network = context.network(architecture, "search")
+        return Trainer(network, data, recipe, epochs=context.epochs, seed=context.work.spec.seed)
+
+    selection = data.selection.to(context.device)
+    _, curve = train(context, make, lambda training, stop: evaluate(training.network, data, selection, stop))
+    return Message(metrics=dict(curve[-1]) | cost, architecture=dict(architecture.values), curve=context.curve(curve))
