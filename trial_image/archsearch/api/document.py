@@ -57,8 +57,9 @@ class Document:
 
 def parse(text: str) -> Document:
     """Read the one document of a text. Raises InvalidYaml."""
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_node() if loader.check_node() else None
         if node is None:
             raise InvalidYaml("must hold a YAML document, but is empty")
@@ -74,7 +75,8 @@ def parse(text: str) -> Document:
             raise
         raise InvalidYaml(f"must be YAML, but {str(error).splitlines()[0]}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Document(value, reader.lines, tuple(reader.repeated))
 
 
@@ -98,14 +100,18 @@ class _Reader:
 
     def _mapping(self, node: yaml.MappingNode, position: Position) -> dict[str, Any]:
         written = {id(key) for key, _ in node.value}
+        # What is merged in by `<<` comes first, and may be written again.
         self.loader.flatten_mapping(node)
         mapping: dict[str, Any] = {}
+        own: set[str] = set()
         for key_node, child in node.value:
             key = self.loader.construct_object(key_node, deep=True)
             name = key if isinstance(key, str) else json.dumps(key, default=str)
             where = (*position, name)
-            if name in mapping and id(key_node) in written:
-                self.repeated.append((where, key_node.start_mark.line + 1))
+            if id(key_node) in written:
+                if name in own:
+                    self.repeated.append((where, key_node.start_mark.line + 1))
+                own.add(name)
             self.lines[where] = key_node.start_mark.line + 1
             mapping[name] = self.read(child, where)
         return mapping

@@ -129,7 +129,7 @@ def _validate(body: dict[str, Any], written: dict[Position, str]) -> Architectur
             return details
         for loc in texts:
             *parents, last = loc
-            functools.reduce(lambda node, part: node[part], parents, value)[last] = written.pop(loc)
+            functools.reduce(lambda node, part: node[part], parents, value)[last] = written[loc]
 
 
 def _without_nulls(value: Any) -> Any:
