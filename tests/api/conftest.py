@@ -1,13 +1,18 @@
 """The API server, for the tests of the API."""
 
+import itertools
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from apiserver import Server
+from apiserver import Json, Server
+from records import trial
+from specs import changed
 
 from cluster import ControlPlane
 from cluster.binaries import binary
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,19 @@ def kubectl(control_plane: ControlPlane) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def search(searches: Server) -> Iterator[Json]:
+    """A search with every field set, of its own."""
+    created = searches.create(changed({"metadata.name": f"search-{next(NUMBERS)}"}))
+    yield created
+    searches.delete(created["metadata"]["name"])
+
+
+@pytest.fixture
+def record(trials: Server) -> Iterator[Json]:
+    """A trial of its own."""
+    created = trials.create(trial(name=f"trial-{next(NUMBERS)}"))
+    yield created
+    trials.delete(created["metadata"]["name"])
