@@ -1,7 +1,7 @@
 """Builds the programs of the cluster from the Go modules in `tools/`, once, into a cache.
 
-The versions are those of the committed go.mod and go.sum files, and a module's folder in the cache is named by their
-hash: another version is another folder, and checkouts share what they have in common.
+The versions are those of the committed go.mod and go.sum files, and a module's folder in the cache is named by the hash
+of these and of the build's flags: another version is another folder, and checkouts share what they have in common.
 """
 
 import fcntl
@@ -19,6 +19,7 @@ from cluster.paths import TOOLS, cache_root
 from cluster.progress import step
 
 KUBERNETES_VERSION = "v1.34.4"
+HELM_VERSION = "v3.22.0"
 PROMETHEUS_VERSION = "3.13.5"
 
 
@@ -39,7 +40,7 @@ class Module:
     @property
     def folder(self) -> Path:
         """Where the programs lie in the cache."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr((self.packages, self.linker_flags, self.tags)).encode())
         for source in self.sources:
             digest.update((TOOLS / self.name / source).read_bytes())
         return cache_root() / "bin" / f"{self.name}-{digest.hexdigest()[:12]}"
@@ -70,7 +71,12 @@ MODULES = {
         ),
         Module("coredns", {"coredns": "github.com/coredns/coredns"}, minutes=2),
         Module("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}, minutes=2),
-        Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=2),
+        Module(
+            "helm",
+            {"helm": "helm.sh/helm/v3/cmd/helm"},
+            minutes=2,
+            linker_flags=f"-X helm.sh/helm/v3/internal/version.version={HELM_VERSION}",
+        ),
         Module(
             "prometheus",
             {name: f"github.com/prometheus/prometheus/cmd/{name}" for name in ("prometheus", "promtool")},

@@ -159,6 +159,7 @@ def _containerd_configuration(state: State, pause_image: str) -> str:
         },
         f"{cri}.containerd": {"snapshotter": "overlayfs", "discard_unpacked_layers": True},
         f"{cri}.containerd.runtimes.runc": {"runtime_type": "io.containerd.runc.v2"},
+        f"{cri}.containerd.runtimes.runc.options": {"Root": str(state.folder / "run" / "runc")},
         f"{cri}.cni": {"bin_dir": str(network.PLUGINS), "conf_dir": str(network.configuration_folder(state))},
         f"{cri}.registry": {"config_path": str(home / "registries")},
         'plugins."io.containerd.internal.v1.opt"': {"path": str(home / "opt")},

@@ -204,7 +204,9 @@ def traces() -> dict[str, Any]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     groups = list(Path("/sys/fs/cgroup").glob("*archsearch*"))
     groups += list(Path("/sys/fs/cgroup").glob("*/*archsearch*"))
-    shims = [line for line in run("ps", "-eo", "args").splitlines() if "containerd-shim" in line]
+    # A dead process that its parent, the machine's init, has yet to collect is no trace.
+    living = (line for line in run("ps", "-eo", "stat,args").splitlines() if not line.startswith("Z"))
+    shims = [line for line in living if "containerd-shim" in line]
     own_mounts = [mount for mount in mounts if mount.startswith(f"{STATE.folder}/")]
     own_processes = list(processes.find(STATE.folder))
     # The builtin chains of a table appear once somebody looks at the table; rules and other chains do not.
