@@ -39,16 +39,19 @@ def train(
     training, curve = _resume(context, checkpoints, make)
     context.metrics.set({series("archsearch_trial_epochs"): training.epochs} | _shown(curve))
     context.cleanup.append(checkpoints.remove)
-    requested, saved_at = context.interruption.requested, time.monotonic() if curve else -SAVE_EVERY
+    requested = context.interruption.requested
+    saved_at, just_saved = (time.monotonic() if curve else -SAVE_EVERY), False
 
     def due() -> bool:
-        return requested() or time.monotonic() - saved_at >= SAVE_EVERY
+        nonlocal just_saved
+        just_saved, before = False, just_saved  # at least one step between two checkpoints, however slow the volume
+        return requested() or (not before and time.monotonic() - saved_at >= SAVE_EVERY)
 
     def save() -> None:
-        nonlocal saved_at
+        nonlocal saved_at, just_saved
         tensors, place = training.state()
         written = checkpoints.save((tensors, {"training": place, "curve": [dict(values) for values in curve]}))
-        saved_at = time.monotonic()
+        saved_at, just_saved = time.monotonic(), True
         if requested():
             at = f"after {len(curve)} of {training.epochs} epochs, {'saved' if written else 'NOT saved'}"
             context.log(f"told to stop {at}")

@@ -76,7 +76,7 @@ def _check_artifacts(context: Context) -> None:
     except OSError as error:
         user = f"{os.getuid()}:{os.getgid()}"
         raise UserError(
-            f"artifacts: {folder} must be writable by user {user}, but is not ({error}); set the volume's owner or mode, "
+            f"artifacts: {folder} must be writable by user {user}, but is not ({error}); set its owner or mode, "
             "or a storage class that honours fsGroup"
         ) from None
 
