@@ -56,7 +56,8 @@ class _Running:
         self._session = aiohttp.ClientSession()
         self._proposals = Proposals()
         self._metrics = Metrics()
-        self._metrics.serve(self._settings.metrics_port)
+        self._metrics.watch(self._queue)
+        self._server = self._metrics.serve(self._settings.metrics_port)
         url = self._settings.prometheus_url
         reader = (
             MetricsReader(PrometheusSource(url, self._session), 0.0)
@@ -75,6 +76,7 @@ class _Running:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._proposals.close()
+        self._server.stop()
         await self._session.close()
         await self._kube.close()
 
