@@ -76,8 +76,13 @@ class SimulatedNode:
                 continue
             ending = self.script(work_of(pod))
             if ending is not None and time.monotonic() - self._since[uid] >= ending.seconds:
-                terminated = {"exitCode": ending.code, "message": ending.message, "reason": ending.reason or "Completed",
-                              "startedAt": _now(), "finishedAt": _now()}  # fmt: skip
+                terminated = {
+                    "exitCode": ending.code,
+                    "message": ending.message,
+                    "reason": ending.reason or "Completed",
+                    "startedAt": _now(),
+                    "finishedAt": _now(),
+                }
                 self._patch(pod, "Failed" if ending.code else "Succeeded", {"terminated": terminated})
 
     def _patch(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
