@@ -71,10 +71,12 @@ def check_records(namespace: Namespace, node: SimulatedNode) -> None:
 def test_thirty_kills_change_neither_the_records_nor_the_proposals(control_plane: ControlPlane, tmp_path):
     rng = random.Random(20)
     rough = Namespace(control_plane.client, f"rough-{uuid.uuid4().hex[:6]}").create()
-    operator = Operator(control_plane.kubeconfig, rough.name, tmp_path / "rough.log").start()
     rough.submit("s", **SPEC)
     kills, moments = 0, []
-    with SimulatedNode(rough.client, rough.name, lambda work: ending(work, pace(work))) as node:
+    with (
+        Operator(control_plane.kubeconfig, rough.name, tmp_path / "rough.log") as operator,
+        SimulatedNode(rough.client, rough.name, lambda work: ending(work, pace(work))) as node,
+    ):
         started = time.monotonic()
         while rough.condition("s", "Succeeded")[0] not in {"True", "False"} or kills < KILLS:
             assert time.monotonic() - started < 600, "the search makes no progress"
@@ -91,7 +93,6 @@ def test_thirty_kills_change_neither_the_records_nor_the_proposals(control_plane
             else:
                 time.sleep(0.5)
         wait_for(lambda: not rough.jobs(), 30, "the last Job to go")
-    operator.__exit__()
     print(f"{kills} kills, trials that existed at each: {moments}, {time.monotonic() - started:.0f} s")
     check_records(rough, node)
     assert len(set(moments)) > 10, "the kills came at different moments of the search"
