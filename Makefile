@@ -1,3 +1,58 @@
-.PHONY: help
-help:
-	@echo "see README.md"
+# All that there is to do here. `make help` lists it. Each target installs what it needs and says so; nothing is
+# installed twice. CLUSTER=current uses the current kubectl context instead of a cluster on this machine.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CACHE := $(or $(ARCHSEARCH_CACHE),$(HOME)/.cache/archsearch)
+UV_VERSION := 0.13.9
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+CODE := operator/archsearch_operator trial_image/archsearch cluster benchmarks
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help demo test unit api integration lint crds examples clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: ## a real cluster, the chart, a real search, the result
+	python3 -m cluster demo examples/darts-digits.yaml
+
+test: ## everything: lint, unit tests, tests on an API server, tests on a cluster
+	@./.ci/suite all
+
+unit: .venv/.ready ## tests that need nothing but Python
+	$(PYTEST) -m "not apiserver and not cluster"
+
+api: .venv/.ready ## tests on a real API server (Linux, Go)
+	$(PYTEST) -m apiserver
+
+integration: .venv/.ready ## tests on a real cluster (Linux, root, Go; or CLUSTER=current)
+	$(PYTEST) -m cluster
+
+lint: .venv/.ready ## style, types, and who may import whom
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy $(CODE)
+	PYTHONPATH=operator:trial_image .venv/bin/lint-imports --no-cache
+
+crds: .venv/.ready ## write crds/ from the models, and the chart's copy
+	PYTHONPATH=trial_image $(PYTHON) -m archsearch.api.crd crds
+	mkdir -p helm/archsearch/files/crds
+	cp crds/*.yaml helm/archsearch/files/crds/
+
+clean: ## remove the cluster of this machine and what was built in this folder (caches outside stay)
+	-python3 -m cluster down
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+.venv/.ready: pyproject.toml uv.lock $(UV)
+	@echo "installing the Python packages of uv.lock into .venv"
+	$(UV) sync --quiet --frozen --extra dev --python 3.11
+	@touch $@
+
+$(UV):
+	@echo "installing uv $(UV_VERSION) into $(CACHE)"
+	@python3 -m venv $(CACHE)/uv-$(UV_VERSION) 2>/dev/null || { \
+	  echo "installing python3-venv"; apt-get update -qq && apt-get install -y -qq python3-venv && \
+	  python3 -m venv --clear $(CACHE)/uv-$(UV_VERSION); }
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import addons, full, images, node, planes, status, volumes
+from cluster import addons, demo, full, images, node, planes, status, volumes
 from cluster.binaries import binary
 from cluster.client import Client
 from cluster.errors import ClusterError
@@ -46,6 +46,8 @@ def _run(options: argparse.Namespace) -> int:
         case "images":
             only = [image for image in (*images.PROJECT, images.PROMETHEUS) if options.only in (None, image.name)]
             print("\n".join(images.ensure(state, *only)))
+        case "demo":
+            return demo.demo(options.spec)
         case "addon":
             addons.prometheus(_required(state))
         case "volume":
@@ -101,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("as_name", nargs="?", metavar="NAME:TAG")
     built = verb("images", "build and push the project's images where they changed")
     built.add_argument("only", nargs="?", metavar="NAME:TAG", help="only this one")
+    shown = verb("demo", "install the operator, run a search and print its result")
+    shown.add_argument("spec", type=Path, nargs="?", default=Path("examples/darts-digits.yaml"))
     addon = verb("addon", "apply an add-on and wait until it is ready")
     addon.add_argument("addon", choices=["prometheus"])
     volume = verb("volume", "create a persistent volume and claim for a folder of this machine")

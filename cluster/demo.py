@@ -1,0 +1,196 @@
+"""`make demo`: a real search on a real cluster, from nothing to the result, with every command shown.
+
+With CLUSTER=current it uses the current kubectl context instead of a cluster of its own; the images must then be in a
+registry that the nodes can pull from: ARCHSEARCH_OPERATOR_IMAGE and ARCHSEARCH_TRIAL_IMAGE name them.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster import addons, full, images, volumes
+from cluster.binaries import binary
+from cluster.client import Client
+from cluster.commands import CommandError, run
+from cluster.errors import ClusterError
+from cluster.paths import DEFAULT_NAME, State
+from cluster.progress import say, step
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NAMESPACE = "archsearch-demo"
+SYSTEM = "archsearch-system"
+PROMETHEUS = "http://prometheus.monitoring.svc:9090"
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: artifacts}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the demo runs. kubeconfig: None for the current context."""
+
+    kubeconfig: Path | None
+    operator_image: str
+    trial_image: str
+    prometheus: str
+
+    def kubectl(self, *arguments: str, check: bool = True, text_input: str | None = None) -> str:
+        """Run kubectl and return what it prints."""
+        return run(_tool("kubectl"), *arguments, env=self._environment(), check=check, text_input=text_input)
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm and return what it prints."""
+        return run(_tool("helm"), *arguments, env=self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        return {} if self.kubeconfig is None else {"KUBECONFIG": str(self.kubeconfig)}
+
+
+def demo(spec: Path) -> int:
+    """Install the operator, run the search of a file, and print its result. Returns the exit code."""
+    began = time.monotonic()
+    target = _current() if os.environ.get("CLUSTER") == "current" else _own()
+    install(target)
+    name = _apply(target, spec)
+    status = follow(target, name)
+    print(summary(target, name, status, time.monotonic() - began))
+    done = any(item["type"] == "Succeeded" and item["status"] == "True" for item in status["conditions"])
+    return 0 if done else 1
+
+
+def _own() -> Target:
+    state = State(DEFAULT_NAME)
+    if not full.up(state.name):
+        say(f"  cluster {state.name} is up already")
+    operator, trial, _ = images.ensure(state, *images.PROJECT, images.PROMETHEUS)
+    addons.prometheus(state)
+    volumes.create(Client(state.kubeconfig), "artifacts", state.folder / "volumes" / NAMESPACE, namespace=NAMESPACE)
+    return Target(state.kubeconfig, operator, trial, PROMETHEUS)
+
+
+def _current() -> Target:
+    found = [os.environ.get(f"ARCHSEARCH_{part}_IMAGE", "") for part in ("OPERATOR", "TRIAL")]
+    if not all(found):
+        raise ClusterError(
+            "CLUSTER=current needs ARCHSEARCH_OPERATOR_IMAGE and ARCHSEARCH_TRIAL_IMAGE: images that the nodes can pull"
+        )
+    target = Target(None, found[0], found[1], os.environ.get("ARCHSEARCH_PROMETHEUS_URL", ""))
+    if not target.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+        target.kubectl("create", "namespace", NAMESPACE)
+    target.kubectl("apply", "-n", NAMESPACE, "-f", "-", text_input=CLAIM)
+    return target
+
+
+def install(target: Target) -> None:
+    """Install the chart, or upgrade it, and wait until the operator is ready."""
+    repository, _, tag = target.operator_image.rpartition(":")
+    values = {"image.repository": repository, "image.tag": tag, "trialImage": target.trial_image,
+              "prometheus.url": target.prometheus}  # fmt: skip
+    arguments = ["upgrade", "--install", "archsearch", "helm/archsearch", "--namespace", SYSTEM, "--create-namespace"]
+    arguments += [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    say(f"$ helm {' '.join(arguments)} --wait")
+    with step("the operator is installed and ready"):
+        target.helm(*arguments[:3], str(REPOSITORY / "helm" / "archsearch"), *arguments[4:], "--wait")
+        # The image's tag stays the same while its content changes: the pod must be a new one.
+        target.kubectl("rollout", "restart", "deployment", "-n", SYSTEM, "-l", "app.kubernetes.io/name=archsearch")
+        target.kubectl("rollout", "status", "deployment", "-n", SYSTEM, "-l", "app.kubernetes.io/name=archsearch")
+
+
+def _apply(target: Target, spec: Path) -> str:
+    labels = ["pod-security.kubernetes.io/enforce=restricted", "--overwrite"]
+    target.kubectl("label", "namespace", NAMESPACE, *labels)
+    say(f"$ kubectl apply -n {NAMESPACE} -f {spec}")
+    target.kubectl("delete", "-n", NAMESPACE, "-f", str(spec), "--ignore-not-found", "--wait")
+    say("  " + target.kubectl("apply", "-n", NAMESPACE, "-f", str(spec)).strip())
+    document: Json = json.loads(target.kubectl("get", "-n", NAMESPACE, "-f", str(spec), "-o", "json"))
+    return str(document["metadata"]["name"])
+
+
+def follow(target: Target, name: str) -> Json:
+    """Print what changes until the search has ended; returns its status."""
+    say(f"$ kubectl get nas -n {NAMESPACE} {name} --watch")
+    began, last = time.monotonic(), ""
+    while True:
+        document: Json = json.loads(target.kubectl("get", "nas", "-n", NAMESPACE, name, "-o", "json"))
+        status: Json = document.get("status", {})
+        line = " | ".join(_facts(status)) or "waiting for the operator"
+        work = _latest_log(target, name)
+        if work and not status.get("completionTime"):
+            line += f" | {work}"
+        if line != last:
+            say(f"  {time.monotonic() - began:5.0f} s  {line}")
+            last = line
+        if status.get("completionTime"):
+            return status
+        time.sleep(2)
+
+
+def _facts(status: Json) -> Iterator[str]:
+    if stage := status.get("stage"):
+        yield f"{stage:9}"
+        yield f"trials {status['trials']['done']}"
+    if best := status.get("best"):
+        yield f"best {best.get('objective', '')}"
+    for condition in status.get("conditions", []):
+        if condition["type"] == "Progressing" and condition["status"] == "False":
+            yield f"{condition['reason']} {condition.get('message', '')}".strip()
+
+
+def _latest_log(target: Target, name: str) -> str:
+    """The last line that the newest running trial printed."""
+    selector = ["-l", f"archsearch.dev/search={name}", "--field-selector=status.phase=Running"]
+    try:
+        pods = target.kubectl("get", "pods", "-n", NAMESPACE, *selector, "-o", "name").split()
+        lines = target.kubectl("logs", "-n", NAMESPACE, pods[-1], "--tail=1").strip() if pods else ""
+    except CommandError:
+        # The pod ended between the two commands.
+        return ""
+    return lines[-100:]
+
+
+def summary(target: Target, name: str, status: Json, seconds: float) -> str:
+    """The result in words."""
+    lines = ["", target.kubectl("get", "nas", "-n", NAMESPACE, name).rstrip(), ""]
+    best: Json = status.get("best") or {}
+    if best:
+        lines += [f"Best genotype ({best['genotypeId']}, found by {best['trial']}):"]
+        lines += [f"  {choice:20} {value}" for choice, value in best["genotype"].items()]
+    lines += [line for profile in status.get("hardware", []) for line in _profile(profile)]
+    if retrained := best.get("retrained"):
+        accuracy = f"{retrained['mean']:.4f} ± {retrained['std']:.4f}"
+        lines += [f"Retrained from scratch: {retrained['metric']} {accuracy} over {retrained['seeds']} seeds"]
+    for artifact in best.get("artifacts", []):
+        lines += [f"Model {artifact['uri']} ({artifact['format']}), sha256 {artifact['sha256']}"]
+    if (difference := best.get("exportDifference")) is not None:
+        lines += [f"Largest difference between the exported model and PyTorch: {difference:.1e}"]
+    lines += ["", *(f"{item['type']:17}{item['status']:8} {item['reason']}  {item.get('message', '')}".rstrip()
+                    for item in status.get("conditions", []))]  # fmt: skip
+    own = f"KUBECONFIG={target.kubeconfig} " if target.kubeconfig else ""
+    lines += ["", f"{seconds:.0f} s in all. The whole status:  {own}kubectl get nas -n {NAMESPACE} {name} -o yaml"]
+    return "\n".join(lines)
+
+
+def _profile(profile: Json) -> Iterator[str]:
+    latency = profile["latencyMs"]
+    where = f"{profile['runtime']}, batch {profile['batchSize']}"
+    yield f"Profile {profile['profile']} on {profile['device']} ({where}):"
+    yield f"  latency p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f} ms, p99 {latency['p99']:.2f} ms"
+    yield f"  {profile['throughput']:.0f} images/s, peak memory {profile['peakMemoryMiB']:.1f} MiB"
+    yield f"  {profile['parameters']:,} parameters, {profile['flops']:,} FLOPs"
+
+
+def _tool(name: str) -> str:
+    """The user's own program on the user's own cluster; otherwise the one of the cluster's version."""
+    if os.environ.get("CLUSTER") == "current" and (own := shutil.which(name)):
+        return own
+    return str(binary(name))
