@@ -13,10 +13,10 @@ from archsearch.api.work import (
     EXIT_USER_ERROR,
     METRICS_PORT,
     WORK_VARIABLE,
-    Paths,
     Work,
 )
 from archsearch.planning.model import NewTrial, Search
+from archsearch.planning.order import data_claim, paths_of, work_of
 from archsearch.planning.pipeline import wanted_profile
 from archsearch_operator import names
 
@@ -88,24 +88,7 @@ def job_document(search: Search, trial: Trial, uid: str) -> Document:
 
 def work_document(search: Search, trial: Trial) -> Work:
     """What the container is given."""
-    spec = search.spec
-    assert spec.space is not None  # noqa: S101 - the spec is resolved
-    assert spec.algorithm is not None  # noqa: S101
-    assert spec.export is not None  # noqa: S101
-    data = names.DATA_MOUNT if _data_claim(search) else None
-    return Work(
-        search=f"{search.namespace}/{search.name}",
-        trial=trial.name,
-        spec=trial.spec,
-        task=spec.task,
-        space=spec.space,
-        algorithm=spec.algorithm,
-        objectives=spec.objectives or (),
-        constraints=spec.constraints,
-        profile=wanted_profile(search, trial.spec.profile),
-        export=spec.export,
-        paths=Paths(data=data, **_artifact_paths(search)),
-    )
+    return work_of(search, trial, paths_of(search, names.DATA_MOUNT, names.ARTIFACTS_MOUNT))
 
 
 def placement(search: Search, trial: Trial) -> Placement:
@@ -172,30 +155,13 @@ def _volumes(search: Search) -> list[tuple[str, Document, Document]]:
         # Data loaders hand tensors over through shared memory; a container's default is 64 MiB.
         ("shm", {"mountPath": "/dev/shm"}, {"emptyDir": {"medium": "Memory"}}),  # noqa: S108
     ]
-    if (claim := _data_claim(search)) is not None:
+    if (claim := data_claim(search)) is not None:
         source = {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
         found.append(("data", {"mountPath": names.DATA_MOUNT, "readOnly": True}, source))
     if (artifacts := search.spec.artifacts) is not None:
         source = {"persistentVolumeClaim": {"claimName": artifacts.claim_name}}
         found.append(("artifacts", {"mountPath": names.ARTIFACTS_MOUNT}, source))
     return found
-
-
-def _data_claim(search: Search) -> str | None:
-    volume = search.spec.task.member[1].dataset.volume
-    return None if volume is None else str(volume.claim_name)
-
-
-def _artifact_paths(search: Search) -> dict[str, str]:
-    artifacts = search.spec.artifacts
-    if artifacts is None:
-        return {}
-    # The uid keeps a search that is made anew under an old name apart from the old one's files.
-    folder = "/".join(part for part in (artifacts.path, f"{search.name}-{search.uid[:5]}") if part)
-    return {
-        "artifacts": f"{names.ARTIFACTS_MOUNT}/{folder}",
-        "artifacts_uri": f"pvc://{artifacts.claim_name}/{folder}",
-    }
 
 
 def _exit_codes(*codes: int) -> Document:

@@ -1,0 +1,49 @@
+"""What a trial's process is given: the one document that says all there is to do, wherever the process runs."""
+
+from __future__ import annotations
+
+from archsearch.api.trial import Trial
+from archsearch.api.work import Paths, Work
+from archsearch.planning.model import Search
+from archsearch.planning.pipeline import wanted_profile
+
+
+def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
+    """The work of a trial. paths: the folders as its process sees them."""
+    spec = search.spec
+    assert spec.space is not None  # noqa: S101 - the spec is resolved
+    assert spec.algorithm is not None  # noqa: S101
+    assert spec.export is not None  # noqa: S101
+    return Work(
+        search=f"{search.namespace}/{search.name}",
+        trial=trial.name,
+        spec=trial.spec,
+        task=spec.task,
+        space=spec.space,
+        algorithm=spec.algorithm,
+        objectives=spec.objectives or (),
+        constraints=spec.constraints,
+        profile=wanted_profile(search, trial.spec.profile),
+        export=spec.export,
+        paths=paths,
+    )
+
+
+def paths_of(search: Search, data: str, artifacts: str) -> Paths:
+    """The folders of a search. data, artifacts: where the volumes are; unused where the spec names no claim for them.
+
+    The search's uid keeps one that is made anew under an old name apart from the old one's files.
+    """
+    found = Paths(data=None if data_claim(search) is None else data)
+    if (claimed := search.spec.artifacts) is None:
+        return found
+    folder = "/".join(part for part in (claimed.path, f"{search.name}-{search.uid[:5]}") if part)
+    return found.model_copy(
+        update={"artifacts": f"{artifacts}/{folder}", "artifacts_uri": f"pvc://{claimed.claim_name}/{folder}"}
+    )
+
+
+def data_claim(search: Search) -> str | None:
+    """The claim that holds the data; None for a data set that the image carries."""
+    volume = search.spec.task.member[1].dataset.volume
+    return None if volume is None else str(volume.claim_name)
