@@ -32,4 +32,4 @@ def softmax(alpha: Tensor, _moment: Moment) -> Tensor:
 def entropy(mix: Mapping[str, Tensor]) -> float:
     """The mean entropy of the mixing weights in nats: log(alternatives) where undecided, 0 where decided."""
     each = [torch.special.entr(weights.double()).sum() for weights in mix.values()]
-    return float(torch.stack(each).mean())
+    return float(torch.stack(each).mean().detach())
