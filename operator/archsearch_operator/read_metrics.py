@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from archsearch.api.trial import CurvePoint, MetricsReading
+from archsearch.api.trial import MEASURING_KINDS, REPORTING_KINDS, CurvePoint, MetricsReading
 from archsearch.api.work import EXIT_RESULT, InvalidMessage, decode
 from archsearch.planning import OpenTrial, Search
 from archsearch.planning.history import searched_objectives
 from archsearch_operator.observe import running_pod
 from archsearch_operator.readings import MetricsSource, Reading, RunningPod, cross_check
 
-REPORTING = frozenset({"Train", "Supernet", "Retrain"})
-"""Kinds of work that show an objective while they run."""
 STOPPING_SECONDS = 10.0
 """How often curves are read where they can stop a trial."""
 
@@ -49,7 +47,7 @@ class MetricsReader:
         curves: Mapping[str, tuple[CurvePoint, ...]],
     ) -> OpenTrial:
         execution = item.execution
-        if execution is None or item.trial.spec.work not in REPORTING:
+        if execution is None or item.trial.spec.work not in REPORTING_KINDS:
             return item
         if execution.phase == "Running":
             return replace(item, execution=replace(execution, curve=curves.get(item.trial.name, ())))
@@ -80,7 +78,7 @@ class MetricsReader:
         running = []
         for item, pods in observed:
             pod = running_pod(pods)
-            if item.execution and pod is not None and item.trial.spec.work in REPORTING:
+            if item.execution and pod is not None and item.trial.spec.work in MEASURING_KINDS:
                 address = pod.get("status", {}).get("podIP")
                 running.append(RunningPod(item.trial.name, address, item.execution.started_at))
         if not running:

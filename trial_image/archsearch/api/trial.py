@@ -18,6 +18,11 @@ FINISHED: Final = frozenset({"Succeeded", "Failed", "Infeasible", "Stopped"})
 SEARCH_KINDS: Final = frozenset({"Train", "Supernet"})
 """Kinds of work that the search stage is made of, and that the budget counts."""
 
+REPORTING_KINDS: Final = frozenset({"Train", "Supernet", "Retrain"})
+"""Kinds of work that show an objective on /metrics while they run."""
+MEASURING_KINDS: Final = REPORTING_KINDS | {"Profile"}
+"""Kinds of work that show any number on /metrics: at their end they wait until it was scraped."""
+
 ArchitectureMap = Annotated[
     dict[str, ChoiceValue], Field(max_length=512, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 ]

@@ -19,6 +19,8 @@ WORK_VARIABLE: Final = "ARCHSEARCH_WORK"
 TERMINATION_PATH: Final = "/dev/termination-log"
 MAX_MESSAGE: Final = 4096
 METRICS_PORT: Final = 9464
+SCRAPE_SECONDS: Final = 10
+"""How long a trial waits at its end until its last numbers were scraped."""
 
 EXIT_RESULT: Final = 0
 EXIT_USER_ERROR: Final = 3
@@ -62,7 +64,7 @@ class Work(Model):
     paths: Paths = Paths()
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = METRICS_PORT
     """Where `/metrics` is served; 0: any free port."""
-    scrape_timeout_seconds: Annotated[int, Field(ge=0, le=600)] = 10
+    scrape_timeout_seconds: Annotated[int, Field(ge=0, le=600)] = SCRAPE_SECONDS
     """How long the end waits for one last scrape; 0: not at all."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from archsearch.api.trial import Trial
-from archsearch.api.work import Paths, Work
+from archsearch.api.trial import MEASURING_KINDS, Trial
+from archsearch.api.work import SCRAPE_SECONDS, Paths, Work
 from archsearch.planning.model import Search
 from archsearch.planning.pipeline import wanted_profile
 
@@ -26,6 +26,7 @@ def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
         profile=wanted_profile(search, trial.spec.profile),
         export=spec.export,
         paths=paths,
+        scrape_timeout_seconds=SCRAPE_SECONDS if trial.spec.work in MEASURING_KINDS else 0,
     )
 
 
