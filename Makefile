@@ -10,7 +10,7 @@ PYTEST := $(PYTHON) -m pytest
 CODE := operator/archsearch_operator trial_image/archsearch cluster benchmarks
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test unit api integration lint crds examples clean
+.PHONY: help demo test unit api integration lint crds clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -59,7 +59,8 @@ class Target:
 def demo(spec: Path) -> int:
     """Install the operator, run the search of a file, and print its result. Returns the exit code."""
     began = time.monotonic()
-    target = _current() if os.environ.get("CLUSTER") == "current" else _own()
+    target = find_target()
+    provide(target, NAMESPACE)
     install(target)
     name = _apply(target, spec)
     status = follow(target, name)
@@ -68,27 +69,34 @@ def demo(spec: Path) -> int:
     return 0 if done else 1
 
 
-def _own() -> Target:
+def find_target() -> Target:
+    """The cluster to run on: this machine's own, booted with its images where need be, or the current context."""
+    if os.environ.get("CLUSTER") == "current":
+        images_given = [os.environ.get(f"ARCHSEARCH_{part}_IMAGE", "") for part in ("OPERATOR", "TRIAL")]
+        if not all(images_given):
+            raise ClusterError(
+                "CLUSTER=current needs ARCHSEARCH_OPERATOR_IMAGE and ARCHSEARCH_TRIAL_IMAGE: "
+                "images that the nodes can pull"
+            )
+        return Target(None, *images_given, os.environ.get("ARCHSEARCH_PROMETHEUS_URL", ""))
     state = State(DEFAULT_NAME)
     if not full.up(state.name):
         say(f"  cluster {state.name} is up already")
     operator, trial, _ = images.ensure(state, *images.PROJECT, images.PROMETHEUS)
     addons.prometheus(state)
-    volumes.create(Client(state.kubeconfig), "artifacts", state.folder / "volumes" / NAMESPACE, namespace=NAMESPACE)
     return Target(state.kubeconfig, operator, trial, PROMETHEUS)
 
 
-def _current() -> Target:
-    found = [os.environ.get(f"ARCHSEARCH_{part}_IMAGE", "") for part in ("OPERATOR", "TRIAL")]
-    if not all(found):
-        raise ClusterError(
-            "CLUSTER=current needs ARCHSEARCH_OPERATOR_IMAGE and ARCHSEARCH_TRIAL_IMAGE: images that the nodes can pull"
-        )
-    target = Target(None, found[0], found[1], os.environ.get("ARCHSEARCH_PROMETHEUS_URL", ""))
-    if not target.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
-        target.kubectl("create", "namespace", NAMESPACE)
-    target.kubectl("apply", "-n", NAMESPACE, "-f", "-", text_input=CLAIM)
-    return target
+def provide(target: Target, namespace: str) -> None:
+    """A namespace that enforces restricted pods, with a claim called `artifacts`."""
+    if target.kubeconfig is not None:
+        folder = State(DEFAULT_NAME).folder / "volumes" / namespace
+        volumes.create(Client(target.kubeconfig), "artifacts", folder, namespace=namespace)
+    else:
+        if not target.kubectl("get", "namespace", namespace, "--ignore-not-found"):
+            target.kubectl("create", "namespace", namespace)
+        target.kubectl("apply", "-n", namespace, "-f", "-", text_input=CLAIM)
+    target.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
 
 
 def install(target: Target) -> None:
@@ -107,8 +115,6 @@ def install(target: Target) -> None:
 
 
 def _apply(target: Target, spec: Path) -> str:
-    labels = ["pod-security.kubernetes.io/enforce=restricted", "--overwrite"]
-    target.kubectl("label", "namespace", NAMESPACE, *labels)
     say(f"$ kubectl apply -n {NAMESPACE} -f {spec}")
     target.kubectl("delete", "-n", NAMESPACE, "-f", str(spec), "--ignore-not-found", "--wait")
     say("  " + target.kubectl("apply", "-n", NAMESPACE, "-f", str(spec)).strip())

@@ -1,0 +1,58 @@
+"""The operator from its chart on a cluster, and namespaces in which tests are users."""
+
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from user import User
+
+from cluster import demo, images
+from cluster.commands import run
+from cluster.paths import DEFAULT_NAME, State
+
+HERE = Path(__file__).resolve().parent
+DOCKERFILE = """
+FROM {base}
+COPY hostile.py /hostile.py
+USER 65532
+ENTRYPOINT ["python3", "/hostile.py"]
+"""
+
+
+@pytest.fixture(scope="session")
+def target() -> demo.Target:
+    """A cluster with the operator, its images and a Prometheus."""
+    own = os.environ.get("CLUSTER") != "current"
+    if own and (sys.platform != "linux" or os.geteuid() != 0 or shutil.which("go") is None):
+        pytest.skip("a cluster boots on Linux, as root, with Go")
+    found = demo.find_target()
+    demo.install(found)
+    return found
+
+
+@pytest.fixture
+def user(target: demo.Target) -> Iterator[User]:
+    """Somebody with a namespace of their own."""
+    someone = User(target, f"it-{uuid.uuid4().hex[:6]}")
+    demo.provide(target, someone.namespace)
+    yield someone
+    print(someone.report())
+    target.kubectl("delete", "namespace", someone.namespace, "--wait=false")
+    target.kubectl("delete", "pv", f"{someone.namespace}-artifacts", "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def hostile_image(target: demo.Target, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image that breaks the contract; see hostile.py."""
+    if target.kubeconfig is None:
+        pytest.skip("CLUSTER=current: the hostile image is pushed to this machine's own registry only")
+    context = tmp_path_factory.mktemp("hostile")
+    images.ensure_base()
+    (context / "Dockerfile").write_text(DOCKERFILE.format(base=images.BASE))
+    shutil.copy(HERE / "hostile.py", context)
+    run("buildah", "bud", "--isolation", "chroot", "--network", "host", "-t", "localhost/hostile:test", context)
+    return images.publish(State(DEFAULT_NAME), "localhost/hostile:test", "hostile:test")
