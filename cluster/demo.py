@@ -72,13 +72,13 @@ def demo(spec: Path) -> int:
 def find_target() -> Target:
     """The cluster to run on: this machine's own, booted with its images where need be, or the current context."""
     if os.environ.get("CLUSTER") == "current":
-        images_given = [os.environ.get(f"ARCHSEARCH_{part}_IMAGE", "") for part in ("OPERATOR", "TRIAL")]
-        if not all(images_given):
+        operator, trial = (os.environ.get(f"ARCHSEARCH_{part}_IMAGE", "") for part in ("OPERATOR", "TRIAL"))
+        if not operator or not trial:
             raise ClusterError(
                 "CLUSTER=current needs ARCHSEARCH_OPERATOR_IMAGE and ARCHSEARCH_TRIAL_IMAGE: "
                 "images that the nodes can pull"
             )
-        return Target(None, *images_given, os.environ.get("ARCHSEARCH_PROMETHEUS_URL", ""))
+        return Target(None, operator, trial, os.environ.get("ARCHSEARCH_PROMETHEUS_URL", ""))
     state = State(DEFAULT_NAME)
     if not full.up(state.name):
         say(f"  cluster {state.name} is up already")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.spaces import InvalidArchitecture, space_of

@@ -8,11 +8,12 @@ from math import comb, prod
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from archsearch.api import DartsCells, NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.spaces import Architecture, Choice, InvalidArchitecture, Space, space_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def uneven() -> Space:

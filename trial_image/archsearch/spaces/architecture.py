@@ -11,7 +11,7 @@ from typing import Any
 from archsearch.api.base import ChoiceValue
 
 
-class InvalidArchitecture(ValueError):  # noqa: N818 - says what it is where it is raised and caught
+class InvalidArchitecture(ValueError):
     """Not an architecture of the space; str() names the choice and the value."""
 
 
