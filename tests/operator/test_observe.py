@@ -16,20 +16,21 @@ def job(*conditions, suspend=False, deleting=False, limits=None):
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T11:59:00Z"
     container = {"name": "trial", "resources": {"limits": limits or {}}}
+    moment = {"status": "True", "lastTransitionTime": "2026-01-01T11:58:00Z"}
     return {
         "metadata": metadata,
         "spec": {"suspend": suspend, "template": {"spec": {"containers": [container]}}},
-        "status": {"conditions": [{"status": "True", "lastTransitionTime": "2026-01-01T11:58:00Z", **c} for c in conditions]},
-    }  # fmt: skip
+        "status": {"conditions": [moment | condition for condition in conditions]},
+    }
 
 
 def pod(phase, state=None, created="2026-01-01T11:00:00Z", **status):
+    container = {"name": "trial", "state": state or {}, "imageID": "i@sha256:1"}
     return {
         "metadata": {"name": "p", "creationTimestamp": created},
         "spec": {"nodeName": "node1"},
-        "status": {"phase": phase, "containerStatuses": [{"name": "trial", "state": state or {}, "imageID": "i@sha256:1"}],
-                   **status},
-    }  # fmt: skip
+        "status": {"phase": phase, "containerStatuses": [container], **status},
+    }
 
 
 def ended(code, message="", reason="Error"):
