@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from archsearch.hardware import Deployed, export_onnx
-from archsearch.hardware.export import difference
+from archsearch.hardware.export import BATCHES, difference
 
 
 def trained_like(channels: int) -> nn.Sequential:
@@ -27,6 +27,18 @@ def trained_like(channels: int) -> nn.Sequential:
     for _ in range(10):
         network(torch.randn(16, channels, 12, 12) * 2 + 1)
     return network
+
+
+def test_the_comparison_is_with_the_images_given(tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+    model = Deployed(trained_like(1), (0.0,), (255.0,))
+    path = tmp_path / "model.onnx"
+    export_onnx(model, (1, 12, 12), path)
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 12, 12)
+    assert difference(model, (1, 12, 12), path, images) < 1e-5
+    assert [len(batch) for batch in seen] == list(BATCHES)
+    assert [int(image.max()) for image in torch.cat(seen)] == [number % 5 for number in range(sum(BATCHES))]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
