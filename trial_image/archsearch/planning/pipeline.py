@@ -108,7 +108,7 @@ def locate(search: Search, history: History, space: Space) -> Position:
         return Position("Retrain", ended=("RetrainFailed", _last_failure(history, "Retrain")))
     if best is None or search.spec.export is None or search.spec.export.format == "None":
         return Position("Done")
-    export = Item("Export", best, weights=_weights(search, history, best))
+    export = Item("Export", best, weights=best_weights(search, history, best))
     if left := _left([export], history):
         return Position("Export", left)
     if not _succeeded(export, history):
@@ -173,7 +173,7 @@ def _mean_score(objective: Objective, trials: Sequence[Trial]) -> float:
     return fmean([value for value in found if value is not None] or [float("-inf")])
 
 
-def _weights(search: Search, history: History, best: Scored) -> WorkInput | None:
+def best_weights(search: Search, history: History, best: Scored) -> WorkInput | None:
     """The weights of the seed that did best on the selection images."""
     learned = learned_objective(search.spec.objectives or ())
     trials = history.retrained(best.trial)

@@ -210,7 +210,7 @@ def _search_trials(
     first = history.search_trials + len(searching)
     last = min(first + max(room, 0), search_size(search, space))
     if algorithm.darts:
-        return tuple(_supernet(search, algorithm, index) for index in range(first, last)), ()
+        return tuple(supernet_trial(search, algorithm, index) for index in range(first, last)), ()
     # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
     # So the proposals follow from the order of completion alone, however late, or often, somebody looked.
     seen = max([history.last_observed, *(spec.observed for spec in searching)])
@@ -221,7 +221,8 @@ def _search_trials(
     return (), tuple(asks)
 
 
-def _supernet(search: Search, algorithm: Algorithm, index: int) -> NewTrial:
+def supernet_trial(search: Search, algorithm: Algorithm, index: int) -> NewTrial:
+    """The trial that is one whole differentiable search."""
     seed = derive_seed(search.spec.seed, "Supernet", index)
     epochs = algorithm.member[1].epochs
     return NewTrial(

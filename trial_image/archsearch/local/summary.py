@@ -1,0 +1,57 @@
+"""The end of a run, for people: what was found, how it was measured, and where it lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from archsearch.api.search import ArchitectureSearchStatus
+from archsearch.local.folder import Folder
+
+
+def succeeded(status: ArchitectureSearchStatus) -> bool:
+    """Whether the search has ended with a result."""
+    return any(item.type == "Succeeded" and item.status == "True" for item in status.conditions)
+
+
+def summary(status: ArchitectureSearchStatus, folder: Folder) -> list[str]:
+    """Lines; the first says how it ended."""
+    rows: list[tuple[str, str]] = []
+    if (found := status.best) is not None:
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in found.metrics.items())
+        rows += [("best", f"{found.trial}, genotype {found.genotype_id}"), ("search", metrics)]
+        if (again := found.retrained) is not None:
+            rows.append(("retrained", f"{again.metric} {again.mean:.4f} ± {again.std:.4f} over {_seeds(again.seeds)}"))
+    for item in status.hardware:
+        latency = item.latency_ms
+        quantiles = f"p50 {latency.p50:.3f} ms, p95 {latency.p95:.3f} ms, p99 {latency.p99:.3f} ms"
+        rows.append((item.profile, f"{item.device}: {quantiles} at batch {item.batch_size}"))
+        rows.append(("", f"{item.throughput:,.0f} images/s, {item.peak_memory_mib:.1f} MiB"))
+        rows.append(("", f"{item.parameters:,} parameters, {item.flops:,} FLOPs an image"))
+    if found is not None and found.export_difference is not None:
+        rows.append(("ONNX", f"differs from PyTorch by at most {found.export_difference:.1e}"))
+    names = [name for name in ("result.json", "model.onnx", "weights.safetensors") if (folder.root / name).exists()]
+    rows.append(("files", f"{', '.join(names)} in {shown(folder.root)}"))
+    width = max(len(name) for name, _ in rows) + 2
+    return [_ending(status), *(f"  {name:<{width}}{text}" for name, text in rows)]
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _ending(status: ArchitectureSearchStatus) -> str:
+    trials = f"{status.trials.done} trials"
+    for item in status.conditions:
+        if item.type == "Succeeded":
+            if item.status == "True":
+                return f"done: {trials}"
+            if item.status == "False":
+                return f"ended without a result: {item.reason}: {item.message}"
+    return f"not finished: {trials}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" if count == 1 else f"{count} seeds"

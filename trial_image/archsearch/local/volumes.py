@@ -1,0 +1,63 @@
+"""Folders of this machine that stand for persistent volume claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from archsearch.local.errors import CannotStart
+from archsearch.planning import Search
+from archsearch.planning.order import data_claim
+
+
+def parse_volumes(options: Iterable[str]) -> dict[str, Path]:
+    """From `CLAIM=DIR` to absolute folders. Raises CannotStart."""
+    found: dict[str, Path] = {}
+    for option in options:
+        claim, equals, folder = option.partition("=")
+        if not (claim and equals and folder):
+            raise CannotStart(f"--volume must look like CLAIM=DIR, but got {option}")
+        if claim in found:
+            raise CannotStart(f"--volume must be given once for each claim, but got {claim} twice")
+        found[claim] = Path(folder).expanduser().absolute()
+    return found
+
+
+def bind_volumes(
+    search: Search, given: Mapping[str, Path], before: Mapping[str, Path], artifacts: Path
+) -> dict[str, Path]:
+    """The folder of each claim that the spec names. Raises CannotStart.
+
+    given: what was said now; before: what was said when the search was started; artifacts: stands for the artifacts'
+    claim where nothing else was said.
+    """
+    data, written = data_claim(search), search.spec.artifacts
+    claims = [name for name in (data, written.claim_name if written else None) if name is not None]
+    if unknown := [claim for claim in given if claim not in claims]:
+        named = f"it names {', '.join(claims)}" if claims else "it names none"
+        raise CannotStart(f"--volume must name a claim of the spec ({named}), but got {', '.join(unknown)}")
+    known = {**before, **given}
+    found: dict[str, Path] = {}
+    if data is not None:
+        if data not in known:
+            raise CannotStart(
+                f"the data are on the claim {data}: say which folder stands for it, with --volume {data}=DIR"
+            )
+        found[data] = known[data]
+        if not known[data].is_dir():
+            raise CannotStart(f"--volume {data}={known[data]} must be a folder, but there is none")
+        inside = search.spec.task.member[1].dataset.volume.path
+        if not (known[data] / inside).exists():
+            raise CannotStart(
+                f"task.imageClassification.dataset.volume.path: there is no {inside} in {known[data]}, which stands "
+                f"for the claim {data}"
+            )
+    if written is not None and written.claim_name not in found:
+        found[written.claim_name] = known.get(written.claim_name, artifacts)
+    if written is not None:
+        folder = found[written.claim_name]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotStart(f"--volume {written.claim_name}={folder} cannot be made: {error.strerror}") from None
+    return found

@@ -1,0 +1,158 @@
+"""The processes that are at work: starts as many as there is room for, watches them, and stops them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from archsearch.api.trial import Trial
+from archsearch.api.work import EXIT_INTERRUPTED
+from archsearch.local.devices import accelerators, cores
+from archsearch.local.folder import Folder
+from archsearch.local.log import Curve
+from archsearch.local.process import Process, start
+from archsearch.local.records import Attempts, Records
+from archsearch.planning import Execution, Search
+from archsearch.planning.order import data_claim, paths_of, work_of
+from archsearch.planning.pipeline import learned_objective
+
+GRACE: Final = 60.0
+"""Seconds that a process has to write its checkpoint, as a pod has."""
+BACKOFF: Final = 1.0
+"""Seconds before a trial that was interrupted starts again; doubled each time, as Kubernetes does with pods."""
+LONGEST_BACKOFF: Final = 360.0
+POLL: Final = 0.05
+
+
+@dataclass
+class Workers:
+    """The processes of one search. lock: a descriptor that they inherit; environment: theirs, without what we add."""
+
+    search: Search
+    folder: Folder
+    records: Records
+    volumes: Mapping[str, Path]
+    command: Sequence[str]
+    lock: int
+    clock: Callable[[], datetime]
+    backoff: float = BACKOFF
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    devices: tuple[str, ...] = field(init=False)
+    processes: dict[str, Process] = field(default_factory=dict)
+    _waiting: dict[str, float] = field(default_factory=dict)
+    _curves: dict[str, Curve] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.devices = accelerators(self.environment)
+
+    @property
+    def room(self) -> int:
+        """Processes at once: one for each accelerator, where there are any."""
+        parallel = self.search.spec.budget.parallel_trials
+        return min(parallel, len(self.devices)) if self.devices else parallel
+
+    def start(self, trial: Trial) -> None:
+        """Start a trial, unless it has to wait for a device or for silence; then the next plan asks again."""
+        taken = {process.device for process in self.processes.values()}
+        free = [device for device in self.devices if device not in taken]
+        if self.devices and not free:
+            return
+        # All profiles are this machine: two measurements at once would measure each other.
+        if self.processes and "Profile" in {trial.spec.work, *(p.trial.spec.work for p in self.processes.values())}:
+            return
+        now = self.clock()
+        attempts = self.records.attempts.get(trial.name, Attempts()).begun(now.timestamp())
+        # First the record: an attempt that nobody knows of would not be told from a result that was lost.
+        self.records.write(trial, attempts)
+        data, artifacts = data_claim(self.search), self.search.spec.artifacts
+        paths = paths_of(
+            self.search,
+            str(self.volumes[data]) if data else "",
+            str(self.volumes[artifacts.claim_name]) if artifacts else "",
+        ).model_copy(update={"scratch": str(self.folder.scratch.absolute())})
+        work = work_of(self.search, trial, paths).model_copy(update={"metrics_port": 0, "scrape_timeout_seconds": 0})
+        threads = cores() if trial.spec.work == "Profile" else max(1, cores() // self.room)
+        self.processes[trial.name] = start(
+            trial, work, self.folder, command=self.command, lock=self.lock, attempts=attempts, now=now,
+            environment=dict(self.environment) | {"OMP_NUM_THREADS": str(threads)}, device=free[0] if free else None,
+        )  # fmt: skip
+
+    def execution(self, trial: Trial) -> Execution | None:
+        """What is known of a trial's process; None where it has none and may be given one."""
+        now = self.clock()
+        if (process := self.processes.get(trial.name)) is not None:
+            execution = process.execution(now)
+            if self.search.spec.early_stopping is None or trial.spec.work != "Train":
+                return execution
+            metric = learned_objective(self.search.spec.objectives or ()).metric
+            curve = self._curves.setdefault(trial.name, Curve(self.folder.log(trial.name), metric))
+            return replace(execution, curve=curve.points())
+        if (until := self._waiting.get(trial.name)) is not None:
+            if time.monotonic() < until:
+                return Execution("Pending", "Interrupted", "it was told to stop, and is started again in a moment")
+            del self._waiting[trial.name]
+        return None
+
+    def poll(self) -> bool:
+        """Look at all processes; returns whether the plan may have changed. Stops those that run too long."""
+        now = self.clock()
+        limit = self.search.spec.trial.active_deadline_seconds
+        changed = any(time.monotonic() >= until for until in self._waiting.values())
+        for process in list(self.processes.values()):
+            if process.poll(now):
+                changed = True
+                if process.exit_code == EXIT_INTERRUPTED and not process.over_time:
+                    self._interrupted(process)
+            elif not process.over_time and process.run_seconds(now) > limit:
+                process.over_time = True
+                process.signal(signal.SIGKILL)
+        return changed
+
+    def forget(self, name: str) -> None:
+        """The trial's result is recorded, and whatever still runs of it is of no use."""
+        if (process := self.processes.pop(name, None)) is not None:
+            process.signal(signal.SIGKILL)
+            process.popen.wait()
+        self._curves.pop(name, None)
+
+    def stop(self, names: Sequence[str], hurry: Callable[[], bool] = lambda: False) -> None:
+        """Let processes write their checkpoints and end. Those that do not within a minute, or in a hurry, are killed.
+
+        What has come to a result all the same is left to be recorded.
+        """
+        leaving = [process for name in names if (process := self.processes.get(name)) is not None]
+        for process in leaving:
+            process.signal(signal.SIGTERM)
+        end = time.monotonic() + GRACE
+        while any(not process.poll(self.clock()) for process in leaving):
+            if time.monotonic() > end or hurry():
+                for process in leaving:
+                    process.signal(signal.SIGKILL)
+                    process.popen.wait()
+            time.sleep(POLL)
+        for process in leaving:
+            if process.exit_code not in CONTRACT:
+                self._over(process)
+        self._waiting = {name: until for name, until in self._waiting.items() if name not in names}
+
+    def _interrupted(self, process: Process) -> None:
+        """It wrote its checkpoint because somebody told it to: it goes on, and that is no failure."""
+        self._over(process)
+        wait = min(LONGEST_BACKOFF, self.backoff * 2 ** min(process.attempts.count - 1, 20))
+        self._waiting[process.trial.name] = time.monotonic() + wait
+
+    def _over(self, process: Process) -> None:
+        name = process.trial.name
+        self.processes.pop(name, None)
+        ended = process.ended_at or self.clock()
+        self.records.write(self.records.trials[name], process.attempts.over(ended.timestamp()))
+
+
+CONTRACT: Final = (0, 3, 42)
+"""Exit codes that mean what they say, also of a process that was told to stop."""
