@@ -39,8 +39,8 @@ def trial_document(search: Search, new: NewTrial) -> Document:
     }
 
 
-def job_document(search: Search, trial: Trial, uid: str) -> Document:
-    """The Job that does a trial's work. uid: the trial's, which owns the Job.
+def job_document(search: Search, trial: Trial, uid: str, scraper: str = "") -> Document:
+    """The Job that does a trial's work. uid: the trial's, which owns the Job. scraper: whose last scrape it waits for.
 
     An evicted pod is replaced and is no failure; an infeasible architecture or a user's error is not tried again.
     """
@@ -80,7 +80,7 @@ def job_document(search: Search, trial: Trial, uid: str) -> Document:
                         "prometheus.io/path": "/metrics",
                     },
                 },
-                "spec": _pod(search, trial),
+                "spec": _pod(search, trial, scraper),
             },
         },
     }
@@ -96,9 +96,10 @@ def placement(search: Search, trial: Trial) -> Placement:
     return wanted_profile(search, trial.spec.profile) or search.spec.trial
 
 
-def _pod(search: Search, trial: Trial) -> Document:
+def _pod(search: Search, trial: Trial, scraper: str) -> Document:
     where = placement(search, trial)
     template = search.spec.trial
+    work = work_document(search, trial).model_copy(update={"scraper": scraper})
     pod: Document = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -120,11 +121,12 @@ def _pod(search: Search, trial: Trial) -> Document:
                 "env": [
                     {
                         "name": WORK_VARIABLE,
-                        "value": work_document(search, trial).model_dump_json(by_alias=True, exclude_none=True),
+                        "value": work.model_dump_json(by_alias=True, exclude_none=True),
                     },
                     {"name": "HOME", "value": "/tmp"},  # noqa: S108 - a volume of the pod's own
-                    # Without it every trial starts a thread for each core of the node.
-                    {"name": "OMP_NUM_THREADS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                    # Otherwise each trial starts a thread for each core of the node, and several wait for each other.
+                    {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
+                    {"name": "OMP_NUM_THREADS", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}},
                 ],
                 "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
                 "resources": where.resources.wire(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archsearch.api.trial import MEASURING_KINDS, REPORTING_KINDS, CurvePoint, MetricsReading
-from archsearch.api.work import EXIT_RESULT, InvalidMessage, decode
+from archsearch.api.work import EXIT_RESULT, OPERATOR_AGENT, InvalidMessage, decode
 from archsearch.planning import OpenTrial, Search
 from archsearch.planning.history import searched_objectives
 from archsearch_operator.observe import running_pod
@@ -27,6 +27,11 @@ class MetricsReader:
 
     source: MetricsSource
     poll_seconds: float
+
+    @property
+    def scraper(self) -> str:
+        """Whose scrape a trial waits for at its end: any server's, or the operator's own where it must see it."""
+        return OPERATOR_AGENT if self.poll_seconds else ""
 
     async def read(self, search: Search, observed: Sequence[Observed]) -> list[OpenTrial]:
         """The open trials with the curves of the running ones and a verdict on the results of the ended ones."""

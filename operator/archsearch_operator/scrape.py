@@ -19,7 +19,7 @@ from typing import Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from archsearch.api.work import METRIC_NAME, METRICS_PORT
+from archsearch.api.work import METRIC_NAME, METRICS_PORT, OPERATOR_AGENT
 from archsearch_operator.promql import AnswerError
 from archsearch_operator.readings import (
     EPOCH_METRIC,
@@ -119,7 +119,10 @@ class ScrapeSource:
             async with (
                 self._slots,
                 self._session.get(
-                    url, timeout=self._timeout, allow_redirects=False, headers={"Accept-Encoding": "identity"}
+                    url,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    headers={"Accept-Encoding": "identity", "User-Agent": OPERATOR_AGENT},
                 ) as response,
             ):
                 status = response.status

@@ -19,6 +19,8 @@ WORK_VARIABLE: Final = "ARCHSEARCH_WORK"
 TERMINATION_PATH: Final = "/dev/termination-log"
 MAX_MESSAGE: Final = 4096
 METRICS_PORT: Final = 9464
+OPERATOR_AGENT: Final = "archsearch-operator"
+"""User-Agent of the operator where it scrapes trials itself."""
 SCRAPE_SECONDS: Final = 10
 """How long a trial waits at its end until its last numbers were scraped."""
 
@@ -66,6 +68,8 @@ class Work(Model):
     """Where `/metrics` is served; 0: any free port."""
     scrape_timeout_seconds: Annotated[int, Field(ge=0, le=600)] = SCRAPE_SECONDS
     """How long the end waits for one last scrape; 0: not at all."""
+    scraper: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Whose scrape the end waits for, as the beginning of its User-Agent; empty for anybody's."""
 
 
 class Message(TrialResult):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus
@@ -15,6 +15,7 @@ IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidIm
 """Reasons of a pending container whose image is not there."""
 BLOCKED_REASONS: Final = IMAGE_REASONS | {"Unschedulable", "CreateContainerConfigError", "CreateContainerError"}
 """Reasons for which a pending container does not start by itself."""
+BLOCKED_PATIENCE: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,14 @@ class Execution:
     def accelerator_seconds(self) -> float:
         """Run time of all pods times the accelerators that each asks for."""
         return self.run_seconds * self.accelerators
+
+
+def blocked(execution: Execution, now: datetime) -> bool:
+    """Whether a pending container does not start by itself. A pod is unschedulable for a moment now and then."""
+    if execution.phase != "Pending" or execution.reason not in BLOCKED_REASONS:
+        return False
+    waited = now - execution.created_at if execution.created_at else BLOCKED_PATIENCE
+    return execution.reason in IMAGE_REASONS or waited >= BLOCKED_PATIENCE
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,19 @@ from archsearch.api.trial import (
 )
 from archsearch.planning.early_stopping import median_stop
 from archsearch.planning.history import History
-from archsearch.planning.model import IMAGE_REASONS, Ask, Execution, NewTrial, OpenTrial, Outcome, Plan, Search
+from archsearch.planning.model import (
+    BLOCKED_PATIENCE,
+    BLOCKED_REASONS,
+    IMAGE_REASONS,
+    Ask,
+    Execution,
+    NewTrial,
+    OpenTrial,
+    Outcome,
+    Plan,
+    Search,
+    blocked,
+)
 from archsearch.planning.objectives import key_of
 from archsearch.planning.outcome import judge, timestamp
 from archsearch.planning.pipeline import Position, derive_seed, locate, search_size
@@ -264,6 +276,8 @@ def _look_again(search: Search, history: History, opened: Sequence[OpenTrial], n
         execution = item.execution
         if execution and execution.phase == "Pending" and execution.reason in IMAGE_REASONS and execution.created_at:
             moments.append(execution.created_at + IMAGE_PATIENCE)
+        if execution and execution.reason in BLOCKED_REASONS and not blocked(execution, now) and execution.created_at:
+            moments.append(execution.created_at + BLOCKED_PATIENCE)
     waits = [(moment - now).total_seconds() for moment in moments]
     rate = sum(item.execution.accelerators for item in opened if item.execution and item.execution.phase == "Running")
     if search.spec.budget.gpu_hours is not None and rate > 0:

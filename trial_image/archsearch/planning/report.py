@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean, stdev
 
+from archsearch.api.metrics import LEARNED
 from archsearch.api.search import (
     ArchitectureSearchStatus,
     Best,
@@ -20,7 +21,7 @@ from archsearch.api.search import (
 from archsearch.api.trial import SEARCH_KINDS
 from archsearch.planning.conditions import Claim, conditions
 from archsearch.planning.history import History, Scored, objective_keys
-from archsearch.planning.model import BLOCKED_REASONS, OpenTrial, Search
+from archsearch.planning.model import OpenTrial, Search, blocked
 from archsearch.planning.objectives import key_of, scores, spread
 from archsearch.planning.outcome import timestamp
 from archsearch.planning.pipeline import Position, all_metrics, learned_objective, winner
@@ -47,7 +48,7 @@ def report(
     return ArchitectureSearchStatus(
         observed_generation=search.generation,
         conditions=conditions(
-            search.status.conditions, _claims(search, history, opened, position), search.generation, now
+            search.status.conditions, _claims(search, history, opened, position, now), search.generation, now
         ),
         stage=position.stage,
         start_time=search.status.start_time or timestamp(now),
@@ -61,10 +62,12 @@ def report(
     )
 
 
-def _claims(search: Search, history: History, opened: Sequence[OpenTrial], position: Position) -> dict[str, Claim]:
+def _claims(
+    search: Search, history: History, opened: Sequence[OpenTrial], position: Position, now: datetime
+) -> dict[str, Claim]:
     return {
         "Accepted": _accepted(position),
-        "Progressing": _progressing(search, opened, position),
+        "Progressing": _progressing(search, opened, position, now),
         "MetricsAvailable": _metrics_available(history),
         "Suspended": Claim("True", "Suspended", "spec.suspend is set")
         if search.spec.suspend
@@ -81,7 +84,7 @@ def _accepted(position: Position) -> Claim:
     return Claim("True", "PreflightPassed")
 
 
-def _progressing(search: Search, opened: Sequence[OpenTrial], position: Position) -> Claim:
+def _progressing(search: Search, opened: Sequence[OpenTrial], position: Position, now: datetime) -> Claim:
     if position.ended:
         return Claim("False", *position.ended)
     if position.stage == "Done":
@@ -89,7 +92,7 @@ def _progressing(search: Search, opened: Sequence[OpenTrial], position: Position
     if search.spec.suspend:
         return Claim("False", "Suspended", "spec.suspend is set")
     for item in opened:
-        if item.execution and item.execution.phase == "Pending" and item.execution.reason in BLOCKED_REASONS:
+        if item.execution and blocked(item.execution, now):
             return Claim("False", item.execution.reason, f"{item.trial.name}: {item.execution.message}")
     return Claim("True", position.stage, DOING[position.stage])
 
@@ -130,7 +133,9 @@ def _counts(history: History, opened: Sequence[OpenTrial], total: int) -> TrialC
 def _best(search: Search, history: History, best: Scored) -> Best:
     metrics = all_metrics(history, best)
     first = (search.spec.objectives or ())[0]
-    value = metrics.get(key_of(first))
+    retrained = _retrained(search, history, best)
+    # From scratch is what the architecture is worth; what a supernet's weights reach, or a short training, is not.
+    value = retrained.mean if retrained and first.metric in LEARNED else metrics.get(key_of(first))
     exports = [trial.status.result for trial in history.stages["Export"]
                if trial.status.state == "Succeeded" and trial.spec.source == best.trial]  # fmt: skip
     exported = exports[-1] if exports else None
@@ -140,7 +145,7 @@ def _best(search: Search, history: History, best: Scored) -> Best:
         genotype_id=best.architecture.id,
         metrics=dict(metrics),
         objective="" if value is None else f"{value:.4g}",
-        retrained=_retrained(search, history, best),
+        retrained=retrained,
         artifacts=exported.artifacts if exported else (),
         export_difference=exported.metrics.get("exportDifference") if exported else None,
     )

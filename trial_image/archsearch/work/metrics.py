@@ -38,9 +38,13 @@ def series(name: str, **labels: str) -> Series:
 
 
 class Metrics:
-    """The numbers that a trial shows. A number that is not known yet is absent, not zero."""
+    """The numbers that a trial shows. A number that is not known yet is absent, not zero.
 
-    def __init__(self) -> None:
+    scraper: whose scrape await_scrape() waits for, as the beginning of its User-Agent; empty for anybody's.
+    """
+
+    def __init__(self, scraper: str = "") -> None:
+        self._scraper = scraper
         self._lock = threading.Lock()
         self._values: dict[Series, float] = {}
         self._final = False
@@ -86,10 +90,11 @@ class Metrics:
             family.add_metric([text for _, text in labels], value)
         yield from families.values()
 
-    def answer(self, accept: str) -> tuple[bytes, str, Callable[[], None]]:
-        """The body, its type, and what is to be called once it has been sent."""
+    def answer(self, accept: str, agent: str = "") -> tuple[bytes, str, Callable[[], None]]:
+        """The body, its type, and what is to be called once it has been sent to a client of this User-Agent."""
         with self._lock:
             final = self._final  # before the numbers are read: what is read afterwards is at least as new
+        final = final and agent.startswith(self._scraper)
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type, (self._seen.set if final else lambda: None)
 
@@ -103,7 +108,9 @@ def _server(port: int, metrics: Metrics) -> ThreadingHTTPServer:
             if self.path.split("?")[0] != "/metrics":
                 self.send_error(404, "only /metrics is here")
                 return
-            body, content_type, sent = metrics.answer(self.headers.get("Accept", ""))
+            body, content_type, sent = metrics.answer(
+                self.headers.get("Accept", ""), self.headers.get("User-Agent", "")
+            )
             self.send_response(200)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))

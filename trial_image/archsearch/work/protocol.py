@@ -97,7 +97,7 @@ def write_message(message: Message, path: Path) -> None:
 
 
 def _work(interruption: Interruption, work: Work, target: Path) -> int:
-    metrics = Metrics()
+    metrics = Metrics(work.scraper)
     metrics.set({series("archsearch_trial_info", work=work.spec.work): 1})
     served = _serve(metrics, work)
     log(f"{work.search} {work.trial}: {work.spec.work}, seed {work.spec.seed}")
