@@ -17,6 +17,7 @@ from archsearch.api.base import API_VERSION
 from archsearch.api.load import InvalidSpec, Metadata, read_search
 from archsearch.api.search import KIND, ArchitectureSearchSpec
 from archsearch.local import CannotStart, Folder, progress_for, run_search
+from archsearch.local.process import COMMAND
 from archsearch.local.session import search_of
 from archsearch.local.summary import shown, succeeded, summary
 from archsearch.spaces import space_of
@@ -33,9 +34,13 @@ checkpoints. Of the spec only budget, suspend and queue may change in between.
 exit codes: 0 a result, 1 the search ended without one, 2 nothing was started, 130 Ctrl-C"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says. Returns the exit code; user errors are told in a line and never raised."""
+def main(arguments: Sequence[str] | None = None, *, command: Sequence[str] = COMMAND) -> int:
+    """Do what the command line says. Returns the exit code; user errors are told in a line and never raised.
+
+    command: the program that does a trial's work.
+    """
     options = parser().parse_args(arguments)
+    options.command = command
     try:
         return int(options.do(options))
     except InvalidSpec as error:
@@ -85,11 +90,13 @@ def _run(options: argparse.Namespace) -> int:
     name = str(metadata["name"])
     if options.dry_run:
         return _dry_run(metadata, spec)
-    if importlib.util.find_spec("torch") is None:
+    if options.command is COMMAND and importlib.util.find_spec("torch") is None:
         raise CannotStart("the work needs PyTorch, which is not installed: pip install 'archsearch[trial]'")
     folder = Folder((options.out or Path("out") / name).absolute())
     progress = progress_for(sys.stdout)
-    status, stopped = run_search(name, spec, folder.root, volumes=options.volume, progress=progress)
+    status, stopped = run_search(
+        name, spec, folder.root, volumes=options.volume, progress=progress, command=options.command
+    )
     if stopped is not None and status.completion_time is None:
         print(f"stopped after {status.trials.done} trials; the same command goes on from there")
         return 128 + stopped

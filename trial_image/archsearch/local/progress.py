@@ -27,6 +27,7 @@ HEARTBEAT: Final = 30.0
 """Seconds after which a line is printed even if nothing has ended."""
 SHOWN: Final = 12
 """Running trials that a terminal shows."""
+PARTS: Final = ("weights", "architecture", "selection", "test")
 STATES: Final = {"Succeeded": "green", "Failed": "red", "Infeasible": "yellow", "Stopped": "yellow"}
 
 
@@ -141,15 +142,14 @@ class Picture:
         )
         bar = Table.grid(padding=(0, 2))
         bar.add_row(ProgressBar(total=max(1, trials.total), completed=done, width=30), counts(status) + best(search))
-        now = Table.grid(padding=(0, 2))
-        now.add_column(no_wrap=True)
-        now.add_column(no_wrap=True)
-        now.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        for item in running[:SHOWN]:
-            now.add_row(Text(label(item.trial), "bold"), clock(item.seconds), Text(item.line, "dim"))
+        rows = [
+            Text.assemble((f"{label(item.trial):<13}", "bold"), f"{clock(item.seconds):<7}", (item.line, "dim"),
+                          no_wrap=True, overflow="ellipsis")
+            for item in running[:SHOWN]
+        ]  # fmt: skip
         if len(running) > SHOWN:
-            now.add_row(f"and {len(running) - SHOWN} more", "", "")
-        self._live.update(Group(Text(), head, bar, now), refresh=True)
+            rows.append(Text(f"and {len(running) - SHOWN} more"))
+        self._live.update(Group(Text(), head, bar, *rows), refresh=True)
 
 
 def progress_for(stream: TextIO) -> Progress:
@@ -196,6 +196,9 @@ def ending(trial: Trial, search: Search) -> tuple[str, str]:
     wanted = [key_of(objective) for objective in search.spec.objectives or ()]
     if trial.spec.work == "Retrain":
         wanted = [name for name in metrics if name.startswith("test")]
+    elif trial.spec.work == "Preflight":
+        images = ", ".join(f"{metrics[f'{part}Images']:,.0f} {part}" for part in PARTS if f"{part}Images" in metrics)
+        return state, f"{metrics.get('classes', 0):.0f} classes; images: {images}"
     elif trial.spec.work not in SEARCH_KINDS:
         wanted = list(metrics)
     return state, ", ".join(f"{name} {metrics[name]:.4g}" for name in wanted if name in metrics)

@@ -75,8 +75,7 @@ class Runner:
         if self._create(decided):
             return None
         self.workers.stop(decided.stop, self.signals.again)
-        for change in decided.states:
-            self.records.write(Trial(name=change.trial.name, spec=change.trial.spec, status=change.status))
+        self._change(decided)
         before = len(self.workers.processes)
         for trial in decided.start:
             self.workers.start(self.records.trials[trial.name])
@@ -117,6 +116,10 @@ class Runner:
             self.records.write(Trial(name=new.name, spec=new.spec))
         return bool(wanted)
 
+    def _change(self, decided: Plan) -> None:
+        for change in decided.states:
+            self.records.write(Trial(name=change.trial.name, spec=change.trial.spec, status=change.status))
+
     def _publish(self, status: ArchitectureSearchStatus) -> None:
         if status != self.search.status:
             write_document(self.workers.folder.result, status.wire())
@@ -154,6 +157,7 @@ class Runner:
         self.workers.stop(list(self.workers.processes), self.signals.again)
         while (decided := self._plan()).outcomes:
             self._record(decided.outcomes)
+        self._change(decided)
         self._publish(decided.status)
 
 

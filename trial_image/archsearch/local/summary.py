@@ -18,7 +18,8 @@ def summary(status: ArchitectureSearchStatus, folder: Folder) -> list[str]:
     """Lines; the first says how it ended."""
     rows: list[tuple[str, str]] = []
     if (found := status.best) is not None:
-        metrics = ", ".join(f"{name} {value:.4g}" for name, value in found.metrics.items())
+        # What the profiles measured has rows of its own.
+        metrics = ", ".join(f"{name} {_number(value)}" for name, value in found.metrics.items() if "@" not in name)
         rows += [("best", f"{found.trial}, genotype {found.genotype_id}"), ("search", metrics)]
         if (again := found.retrained) is not None:
             rows.append(("retrained", f"{again.metric} {again.mean:.4f} ± {again.std:.4f} over {_seeds(again.seeds)}"))
@@ -51,6 +52,10 @@ def _ending(status: ArchitectureSearchStatus) -> str:
             if item.status == "False":
                 return f"ended without a result: {item.reason}: {item.message}"
     return f"not finished: {trials}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def _seeds(count: int) -> str:

@@ -7,16 +7,16 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from archsearch.api.trial import Trial
-from archsearch.api.work import EXIT_INTERRUPTED
+from archsearch.api.work import EXIT_INFEASIBLE, EXIT_INTERRUPTED, EXIT_RESULT, EXIT_USER_ERROR, InvalidMessage, decode
 from archsearch.local.devices import accelerators, cores
 from archsearch.local.folder import Folder
 from archsearch.local.log import Curve
-from archsearch.local.process import Process, start
+from archsearch.local.process import NODE, Process, start
 from archsearch.local.records import Attempts, Records
 from archsearch.planning import Execution, Search
 from archsearch.planning.order import data_claim, paths_of, work_of
@@ -93,11 +93,35 @@ class Workers:
             metric = learned_objective(self.search.spec.objectives or ()).metric
             curve = self._curves.setdefault(trial.name, Curve(self.folder.log(trial.name), metric))
             return replace(execution, curve=curve.points())
+        if (result := self._left_behind(trial)) is not None:
+            return result
         if (until := self._waiting.get(trial.name)) is not None:
             if time.monotonic() < until:
                 return Execution("Pending", "Interrupted", "it was told to stop, and is started again in a moment")
             del self._waiting[trial.name]
         return None
+
+    def _left_behind(self, trial: Trial) -> Execution | None:
+        """The result of a process that wrote it and was then ended, or whose runner was, before it was seen.
+
+        The message is a process's last act and is removed before each start, and its checkpoints are gone by then: to
+        do the work again would be to do all of it again.
+        """
+        attempts = self.records.attempts.get(trial.name, Attempts())
+        path = self.folder.message(trial.name)
+        if not attempts.count:
+            return None
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if decode(text).error is not None:
+                return None
+            ended_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except (OSError, InvalidMessage):
+            return None
+        return Execution(
+            "Ended", exit_code=EXIT_RESULT, termination=text, ended_at=ended_at, node=NODE,
+            preemptions=attempts.count - 1, run_seconds=attempts.seconds, accelerators=1.0 if self.devices else 0.0,
+        )  # fmt: skip
 
     def poll(self) -> bool:
         """Look at all processes; returns whether the plan may have changed. Stops those that run too long."""
@@ -154,5 +178,5 @@ class Workers:
         self.records.write(self.records.trials[name], process.attempts.over(ended.timestamp()))
 
 
-CONTRACT: Final = (0, 3, 42)
+CONTRACT: Final = (EXIT_RESULT, EXIT_USER_ERROR, EXIT_INFEASIBLE)
 """Exit codes that mean what they say, also of a process that was told to stop."""

@@ -1,0 +1,20 @@
+"""A run in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_runs import Run, spec_of
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """Makes a run from changes to the spec and the worker's instructions."""
+
+    def make(name: str = "run", *, config: dict[str, Any] | None = None, **spec: Any) -> Run:
+        return Run(tmp_path / name, spec_of(**spec), config or {})
+
+    return make
