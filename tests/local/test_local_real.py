@@ -1,0 +1,74 @@
+"""The real work in real processes: a whole search on the digits, from a file to an ONNX model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+
+import numpy as np
+import onnxruntime
+import pytest
+from local_runs import REPOSITORY
+
+from archsearch.api import ArchitectureSearchStatus
+from archsearch.local.log import Curve
+
+SETTINGS = (
+    "space={nasBench201: {search: {channels: 2, cells: 1}, final: {channels: 2, cells: 1}}}",
+    "algorithm={random: {epochs: 1}}",
+    "objectives=[{metric: accuracy}]",
+    "constraints=null",
+    "profiles=null",
+    "budget={maxTrials: 2, parallelTrials: 2}",
+    "retrain={topK: 1, seeds: 2, epochs: 1}",
+    "artifacts.claimName=artifacts",
+)
+
+
+@pytest.mark.timeout(180)
+def test_a_search_on_the_digits_ends_with_a_checked_model(tmp_path):
+    out = tmp_path / "out"
+    options = [word for setting in SETTINGS for word in ("--set", setting)]
+    # Without its bytecode kept, each of the seven processes spends five seconds on compiling what it imports.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "archsearch.cli", "run", "examples/random-digits.yaml", "--out", str(out), *options],
+        env={**kept, "PYTHONPATH": "trial_image"}, cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+    text = (out / "result.json").read_text()
+    status = ArchitectureSearchStatus.model_validate_json(text, strict=True, extra="forbid")
+    assert status.wire() == json.loads(text)
+    assert status.stage == "Done"
+    assert (status.trials.done, status.trials.succeeded) == ("2/2", 2)
+    best = status.best
+    assert 0 <= best.metrics["accuracy"] <= 1
+    assert best.metrics["parameters"] > 0
+    assert (best.retrained.metric, best.retrained.seeds) == ("testAccuracy", 2)
+    assert 0 <= best.export_difference < 1e-4
+    assert status.hardware[0].latency_ms.p50 > 0
+
+    model, weights = (out / "model.onnx").read_bytes(), (out / "weights.safetensors").read_bytes()
+    assert sha256(model).hexdigest() == best.artifacts[0].sha256
+    assert len(weights) > 1000
+    logits = onnxruntime.InferenceSession(model).run(None, {_input(model): np.zeros((3, 1, 8, 8), np.float32)})[0]
+    assert logits.shape == (3, 10)
+
+    # Early stopping reads the log's lines: they must be those that the work prints.
+    for path in (out / "trials").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record["spec"]["work"] in {"Train", "Retrain"}:
+            curve = Curve(out / "logs" / f"{path.stem}.log", "accuracy").points()
+            told = record["status"]["result"]["curve"]
+            assert [point.epoch for point in curve] == [point["epoch"] for point in told] == [1]
+            assert curve[0].value == pytest.approx(told[0]["value"], abs=5.1e-5)
+
+
+def _input(model: bytes) -> str:
+    name: str = onnxruntime.InferenceSession(model).get_inputs()[0].name
+    return name
