@@ -86,6 +86,16 @@ def test_a_suspended_search_stops_its_jobs_and_goes_on_afterwards():
     assert set(world.trials) == before
 
 
+def profile_message(p50: str = "1", throughput: str = "1", parameters: str = "1") -> str:
+    """A message with a profile, whose numbers are written as they are given: JSON's readers take more than JSON has."""
+    latency = f'{{"p50": {p50}, "p95": 1, "p99": 1}}'
+    return (
+        '{"version": 1, "profile": {"profile": "p", "device": "d", "runtime": "Torch", "batchSize": 1, '
+        f'"latencyMs": {latency}, "throughput": {throughput}, "peakMemoryMiB": 1, "parameters": {parameters}, '
+        '"flops": 1}}'
+    )
+
+
 @pytest.mark.parametrize(
     ("execution", "state", "reason", "words"),
     [
@@ -102,6 +112,11 @@ def test_a_suspended_search_stops_its_jobs_and_goes_on_afterwards():
          "architecture"),
         ({"exit_code": 0, "termination": '{"version": 1, "metrics": {"accuracy": 1e999}}'}, "Failed", "InvalidResult",
          "finite"),
+        ({"exit_code": 0, "termination": '{"version": 1, "curve": [{"epoch": 1, "value": NaN}]}'}, "Failed",
+         "InvalidResult", "finite"),
+        ({"exit_code": 0, "termination": profile_message(p50="-Infinity")}, "Failed", "InvalidResult", "finite"),
+        ({"exit_code": 0, "termination": profile_message(throughput="1e999")}, "Failed", "InvalidResult", "finite"),
+        ({"exit_code": 0, "termination": profile_message(parameters="9" * 30)}, "Failed", "InvalidResult", "2^63"),
         ({"exit_code": 0, "termination": '{"version": 7}'}, "Failed", "InvalidResult", "version"),
         ({"exit_code": 0, "termination": '{"version": 1, "architecture": {"evil": 1}}'}, "Failed", "InvalidResult",
          "evil"),

@@ -141,4 +141,14 @@ def quantity(text: str) -> float:
 
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def _int64(value: int) -> int:
+    if not 0 <= value < 2**63:
+        raise ValueError("must be at least 0 and below 2^63, which is all that the API server can hold")
+    return value
+
+
+# A bound in the schema would be a double, which does not tell 2^63 from its neighbours.
+Int64 = Annotated[int, AfterValidator(_int64)]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

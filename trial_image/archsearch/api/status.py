@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, FiniteFloat, StringConstraints
 
-from archsearch.api.base import Count, Model, Timestamp
+from archsearch.api.base import Count, Int64, Model, Timestamp
 
 Stage = Literal["Preflight", "Search", "Profile", "Retrain", "Export", "Done"]
 
@@ -67,11 +67,11 @@ class Artifact(Model):
 class Latency(Model):
     """Percentiles of the time that one batch takes, in milliseconds."""
 
-    p50: float
+    p50: FiniteFloat
     """The median."""
-    p95: float
+    p95: FiniteFloat
     """The 95th percentile."""
-    p99: float
+    p99: FiniteFloat
     """The 99th percentile."""
 
 
@@ -88,13 +88,13 @@ class HardwareProfile(Model):
     """Images at once."""
     latency_ms: Latency
     """Time of one batch."""
-    throughput: float
+    throughput: FiniteFloat
     """Images a second."""
-    peak_memory_mib: Annotated[float, Field(alias="peakMemoryMiB")]
+    peak_memory_mib: Annotated[FiniteFloat, Field(alias="peakMemoryMiB")]
     """Largest memory in use above the process at rest."""
-    parameters: int
+    parameters: Int64
     """Trainable weights of the network."""
-    flops: int
+    flops: Int64
     """Floating-point operations for one image; a multiplication and an addition are two."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, FiniteFloat, StringConstraints
 
 from archsearch.api.base import ChoiceValue, Count, Model, ShortName, Timestamp
 from archsearch.api.status import Artifact, HardwareProfile
@@ -66,7 +66,7 @@ class CurvePoint(Model):
 
     epoch: Count
     """Epochs trained."""
-    value: float
+    value: FiniteFloat
     """The first objective's value on the selection images."""
 
 
