@@ -27,7 +27,12 @@ def tail(path: Path) -> str:
 
 def last_line(path: Path) -> str:
     """The last line that is not empty."""
-    return next((line.strip() for line in reversed(tail(path).splitlines()) if line.strip()), "")
+    return printable(next((line.strip() for line in reversed(tail(path).splitlines()) if line.strip()), ""))
+
+
+def printable(text: str) -> str:
+    """Text of a trial's, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from rich.text import Text
 from archsearch.api.search import ArchitectureSearchStatus
 from archsearch.api.trial import SEARCH_KINDS, Trial
 from archsearch.local.folder import Folder
+from archsearch.local.log import printable
 from archsearch.planning import Search
 from archsearch.planning.objectives import key_of
 from archsearch.planning.report import DOING
@@ -187,12 +188,12 @@ def ending(trial: Trial, search: Search) -> tuple[str, str]:
     status = trial.status
     state = status.state.lower()
     if status.state != "Succeeded" or status.result is None:
-        return state, f"{status.reason}: {status.message}" if status.message else status.reason
+        return state, printable(f"{status.reason}: {status.message}" if status.message else status.reason)
     result = status.result
     metrics = result.metrics
     if trial.spec.work == "Profile" and result.profile is not None:
         shown = result.profile
-        return state, f"{shown.profile} ({shown.device}): p50 {shown.latency_ms.p50:.3f} ms"
+        return state, f"{shown.profile} ({printable(shown.device)}): p50 {shown.latency_ms.p50:.3f} ms"
     wanted = [key_of(objective) for objective in search.spec.objectives or ()]
     if trial.spec.work == "Retrain":
         wanted = [name for name in metrics if name.startswith("test")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from archsearch.api.search import ArchitectureSearchStatus
 from archsearch.local.folder import Folder
+from archsearch.local.log import printable
 
 
 def succeeded(status: ArchitectureSearchStatus) -> bool:
@@ -26,7 +27,7 @@ def summary(status: ArchitectureSearchStatus, folder: Folder) -> list[str]:
     for item in status.hardware:
         latency = item.latency_ms
         quantiles = f"p50 {latency.p50:.3f} ms, p95 {latency.p95:.3f} ms, p99 {latency.p99:.3f} ms"
-        rows.append((item.profile, f"{item.device}: {quantiles} at batch {item.batch_size}"))
+        rows.append((item.profile, f"{printable(item.device)}: {quantiles} at batch {item.batch_size}"))
         rows.append(("", f"{item.throughput:,.0f} images/s, {item.peak_memory_mib:.1f} MiB"))
         rows.append(("", f"{item.parameters:,} parameters, {item.flops:,} FLOPs an image"))
     if found is not None and found.export_difference is not None:
@@ -50,7 +51,7 @@ def _ending(status: ArchitectureSearchStatus) -> str:
             if item.status == "True":
                 return f"done: {trials}"
             if item.status == "False":
-                return f"ended without a result: {item.reason}: {item.message}"
+                return f"ended without a result: {item.reason}: {printable(item.message)}"
     return f"not finished: {trials}"
 
 
