@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class CannotStart(Exception):
-    """Nothing was started and nothing was changed. str() says what is wrong, the value, and what to do."""
+    """No trial was started, and no record was changed. str() says what is wrong, the value, and what to do."""
