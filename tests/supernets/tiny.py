@@ -1,0 +1,61 @@
+"""The smallest searches that have everything: both cell types, a choice of inputs, `none`, batch normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archsearch.api import DartsCells
+from archsearch.api import Space as SpaceSpec
+from archsearch.api.algorithm import Darts
+from archsearch.api.task import Dataset, ImageClassification, Task
+from archsearch.networks import SpaceNetwork, supernet
+from archsearch.spaces import Space, space_of
+from archsearch.supernets import Bilevel
+from archsearch.supernets.bilevel import Prepare
+from archsearch.tasks import ImageData, Split, load
+
+OPERATIONS = ("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3", "dil_conv_3x3")
+SPACE = space_of(
+    SpaceSpec(
+        darts_cells=DartsCells.model_validate(
+            {"nodes": 2, "operations": OPERATIONS, "search": {"channels": 2, "cells": 3}}
+        )
+    )
+)
+SHAPE, CLASSES = (1, 8, 8), 10
+DIGITS: ImageData = load(Task(image_classification=ImageClassification(dataset=Dataset(builtin="digits"))), None)
+
+
+def network(space: Space = SPACE, dtype: torch.dtype = torch.float32) -> SpaceNetwork:
+    torch.manual_seed(0)
+    return supernet(space, shape=SHAPE, classes=CLASSES).to(dtype)
+
+
+def part(split: Split, images: int) -> Split:
+    return Split(split.images[:images], split.labels[:images])
+
+
+def exactly(images: Tensor, _generator: torch.Generator) -> Tensor:
+    """Inputs in the precision in which gradients are compared."""
+    return DIGITS.normalise(images).double()
+
+
+def plainly(images: Tensor, _generator: torch.Generator) -> Tensor:
+    return DIGITS.normalise(images)
+
+
+def bilevel(
+    settings: Darts,
+    *,
+    seed: int = 3,
+    images: int = 28,
+    space: Space = SPACE,
+    dtype: torch.dtype = torch.float32,
+    prepare: Prepare | None = None,
+) -> Bilevel:
+    """A search on the first images of both halves."""
+    return Bilevel(
+        space, network(space, dtype), part(DIGITS.weights, images), part(DIGITS.architecture, images), settings,
+        seed=seed, prepare=prepare or (exactly if dtype is torch.float64 else plainly),
+    )  # fmt: skip
