@@ -1,15 +1,17 @@
 """What tests of several rooms share."""
 
 import functools
+import os
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cluster import ControlPlane
+from cluster import ControlPlane, FullCluster
 from cluster.binaries import MODULES
 from cluster.waiting import until
 
@@ -37,3 +39,29 @@ def control_plane() -> Iterator[ControlPlane]:
             served = f"/apis/{definition['spec']['group']}/v1alpha1/{names['plural']}"
             until(functools.partial(plane.client.exists, served), f"CRD {name}", state=plane.state, components={})
         yield plane
+
+
+@dataclass(frozen=True)
+class CurrentCluster:
+    """The cluster of the user's current context. registry: where its nodes pull the project's images from."""
+
+    kubeconfig: Path
+    registry: str
+
+
+@pytest.fixture(scope="session")
+def full_cluster() -> Iterator[FullCluster | CurrentCluster]:
+    """A cluster that runs pods: this machine's own, booted if need be, or with CLUSTER=current the current context."""
+    if os.environ.get("CLUSTER") == "current":
+        kubeconfig = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+        registry = os.environ.get("ARCHSEARCH_REGISTRY", "")
+        if not registry:
+            pytest.skip("CLUSTER=current needs ARCHSEARCH_REGISTRY: the registry that holds archsearch-operator:dev")
+        yield CurrentCluster(kubeconfig, registry)
+        return
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        pytest.skip("a cluster boots on Debian, as root; CLUSTER=current uses another one")
+    if reason := _why_no_control_plane():
+        pytest.skip(reason)
+    with FullCluster.start() as cluster:
+        yield cluster

@@ -64,9 +64,8 @@ def settings(**values: str) -> list[str]:
 def render(*arguments: str, chart: Path = CHART, release: str = "nas", **values: str) -> list[Json]:
     """The objects of a release called `nas` in the namespace `system`."""
     chosen = settings(**{"trialImage": "trial:1", **values})
-    text = helm(
-        *("template", release, chart, "--namespace", NAMESPACE, "--kube-version", KUBERNETES, *chosen, *arguments)
-    )
+    where = ["--namespace", NAMESPACE, "--kube-version", KUBERNETES]
+    text = helm("template", release, chart, *where, *chosen, *arguments)
     return [document for document in yaml.safe_load_all(text) if document]
 
 
