@@ -8,7 +8,6 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 CODE := operator/archsearch_operator trial_image/archsearch cluster benchmarks
-export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo test unit api integration lint crds clean
 
@@ -47,7 +46,7 @@ clean: ## remove the cluster of this machine and what was built in this folder (
 
 .venv/.ready: pyproject.toml uv.lock $(UV)
 	@echo "installing the Python packages of uv.lock into .venv"
-	$(UV) sync --quiet --frozen --extra dev --python 3.11
+	$(UV) sync --quiet --compile-bytecode --frozen --extra dev --python 3.11
 	@touch $@
 
 $(UV):

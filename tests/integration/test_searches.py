@@ -61,8 +61,9 @@ def test_an_evicted_supernet_resumes_from_its_checkpoint_and_has_not_failed(user
 
     def epochs() -> list[int]:
         pods = [pod for pod in user.get("pods")["items"] if pod["status"]["phase"] == "Running"]
-        pod = next(p["metadata"]["name"] for p in pods if p["metadata"]["labels"]["archsearch.dev/work"] == "Supernet")
-        return [int(number) for number in re.findall(r"epoch (\d+)/12", user.kubectl("logs", pod))]
+        found = [pod for pod in pods if pod["metadata"]["labels"]["archsearch.dev/work"] == "Supernet"]
+        logs = [user.kubectl("logs", pod["metadata"]["name"]) for pod in found]
+        return [int(number) for log in logs for number in re.findall(r"epoch (\d+)/12", log)]
 
     reached = max(user.wait(lambda: [e for e in epochs() if e >= 2], 240, "the second epoch"))
     first = next(p["metadata"]["name"] for p in user.get("pods", "-l", "archsearch.dev/work=Supernet")["items"])

@@ -1,5 +1,6 @@
 """`python -m archsearch.work`: do the work that ARCHSEARCH_WORK describes."""
 
+import signal
 import sys
 
 from archsearch.work.interruption import Interruption
@@ -10,4 +11,7 @@ if __name__ == "__main__":
     interruption.install()
     from archsearch.work.protocol import main
 
-    sys.exit(main(interruption))
+    code = main(interruption)
+    # The message is written and its checkpoint is gone: being told to stop now must not make it an interruption.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(code)
