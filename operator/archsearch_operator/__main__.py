@@ -20,6 +20,8 @@ def main() -> int:
         return 2
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+    # A line for every probe says nothing.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # The default registry, because it brings kopf's ways to log in.
     registry = kopf.get_default_registry()
     register(settings, registry)

@@ -26,7 +26,7 @@ from archsearch.planning.propose import Candidate
 from archsearch.spaces import space_of
 from archsearch_operator.events import announce
 from archsearch_operator.jobs import job_document, trial_document
-from archsearch_operator.kube import AlreadyExists, Conflict, Kube
+from archsearch_operator.kube import AlreadyExists, Conflict, Kube, NamespaceGoing
 from archsearch_operator.ledger import Ledger, owner_uid, trial_from
 from archsearch_operator.metrics import Metrics
 from archsearch_operator.observe import observe
@@ -95,6 +95,13 @@ class Controller:
         except ValidationError as error:
             await self._refuse(document, explain(error))
             return None
+        try:
+            return await self._pursue(key, document, search)
+        except NamespaceGoing:
+            # The search goes with it, and its deletion is the next event.
+            return None
+
+    async def _pursue(self, key: Key, document: Document, search: Search) -> float | None:
         ledger = await self._ledger(key, search)
         for _ in range(STEPS):
             opened = await self._observe(key, search, ledger)

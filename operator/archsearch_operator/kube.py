@@ -31,6 +31,10 @@ class AlreadyExists(Exception):
     """There is an object of that name."""
 
 
+class NamespaceGoing(Exception):
+    """The namespace is being deleted: nothing can be created in it any more."""
+
+
 class Kube:
     """A connection to the API server; close() it."""
 
@@ -126,6 +130,8 @@ class Kube:
         except client.ApiException as error:
             if error.status == 409 and "AlreadyExists" in str(error.body):
                 raise AlreadyExists(document["metadata"]["name"]) from error
+            if error.status == 403 and "NamespaceTerminating" in str(error.body):
+                raise NamespaceGoing(document["metadata"]["namespace"]) from error
             raise
 
     async def _patch(self, path: str, body: Any, content_type: str) -> Document:

@@ -78,7 +78,7 @@ def test_suspending_removes_the_jobs_and_resuming_makes_them_again(namespace, op
         namespace.edit("s", suspend=True)
         wait_for(lambda: not namespace.jobs(), 30, "the Jobs to stop")
         wait_for(lambda: namespace.condition("s", "Suspended")[0] == "True", 10, "the condition")
-        assert {trial["status"]["reason"] for trial in namespace.trials("Train")} == {"Suspended"}
+        wait_for(lambda: {t["status"]["reason"] for t in namespace.trials("Train")} == {"Suspended"}, 20, "the reason")
         namespace.edit("s", suspend=False)
         wait_for(lambda: len(namespace.jobs()) == 2, 30, "the Jobs to be made again")
         assert {trial["metadata"]["uid"] for trial in namespace.trials()} == before
@@ -137,3 +137,12 @@ def test_the_jobs_keep_to_restricted_pod_security(namespace, operator):
 def _exists(namespace: Namespace, name: str) -> bool:
     path = f"/apis/archsearch.dev/v1alpha1/namespaces/{namespace.name}/architecturesearches/{name}"
     return namespace.client.exists(path)
+
+
+def test_a_namespace_that_is_deleted_under_a_search_is_no_error(namespace, operator):
+    namespace.submit("s", budget={"maxTrials": 50, "parallelTrials": 4}, **SMALL)
+    with SimulatedNode(namespace.client, namespace.name, lambda work: Ending(0.1, 0, good_message(work))):
+        wait_for(lambda: namespace.trials("Train"), 30, "a trial")
+        namespace.client.request("DELETE", f"/api/v1/namespaces/{namespace.name}")
+        wait_for(lambda: not _exists(namespace, "s"), 60, "the search to go")
+    assert "Traceback" not in operator.log.read_text()

@@ -123,7 +123,7 @@ class Best(Model):
     metrics: Annotated[dict[str, float], Field(max_length=64)]
     """What the trial reported, and what the profiles measured (as `metric@profile`)."""
     objective: Annotated[str, StringConstraints(max_length=32)] = ""
-    """The first objective, for the printer column: as retrained on the test images, or else as the trial reported it."""
+    """The first objective, for the printer column: as retrained on the test images, else as the trial reported it."""
     retrained: Retrained | None = None
     """From scratch, over seeds, on the test images."""
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
