@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from archsearch.api.algorithm import Algorithm, RegularizedEvolution
 from archsearch.api.metrics import DEFAULT_GOALS
-from archsearch.api.search import ArchitectureSearchSpec, Export, Objective, Placement, Profile
+from archsearch.api.search import DEFAULT_PROFILE, ArchitectureSearchSpec, Export, Objective, Placement, Profile
 from archsearch.api.space import DartsCells, Space
-
-DEFAULT_PROFILE = "default"
 
 
 def resolve(spec: ArchitectureSearchSpec, image: str) -> ArchitectureSearchSpec:
