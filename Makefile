@@ -7,6 +7,9 @@ UV_VERSION := 0.13.9
 UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# The machine is shared by the processes that the tests start: more threads would wait for each other.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
 CODE := operator/archsearch_operator trial_image/archsearch cluster benchmarks
 
 .PHONY: help demo test unit api integration lint crds clean
