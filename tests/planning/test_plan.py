@@ -293,3 +293,34 @@ def test_a_search_ends_when_the_space_is_used_up():
     trained = [trial for trial in world.trials.values() if trial.spec.work == "Train"]
     assert len({str(trial.spec.architecture) for trial in trained}) == len(trained) == 16
     assert world.search.status.trials.done == "16/16"
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["open", "finished"])
+@pytest.mark.parametrize("algorithm", [{"random": {"epochs": 3}}, {"darts": {"epochs": 2}}], ids=["train", "supernet"])
+def test_a_search_trial_that_somebody_deletes_is_made_again(algorithm, finished):
+    world = World(spec_of(algorithm=algorithm))
+    world.settle()
+    world.finish("s-01234-preflight-0")
+    world.settle()
+    if finished:
+        world.finish("s-01234-0")
+        world.settle()
+    del world.trials["s-01234-0"]
+    world.jobs.pop("s-01234-0", None)
+    world.forget()
+    run_to_end(world)
+    names = [trial.name for trial in world.trials.values() if trial.spec.work in {"Train", "Supernet"}]
+    assert sorted(names) == [f"s-01234-{index}" for index in range(6)]
+    assert world.search.status.trials.done == "6/6"
+    assert world.search.status.stage == "Done"
+
+
+def test_work_after_the_search_that_somebody_deletes_is_made_again():
+    world = World(spec_of())
+    run_to_end(world)
+    before = world.trials.pop("s-01234-retrain-1")
+    world.forget()
+    assert world.settle().status.stage == "Retrain"
+    assert world.trials["s-01234-retrain-1"].spec == before.spec
+    run_to_end(world)
+    assert world.search.status.best.retrained.seeds == 2

@@ -7,13 +7,14 @@ It holds nothing that the recorded trials do not say: reading them again gives t
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from archsearch.api.metrics import LEARNED, STATIC
 from archsearch.api.search import ArchitectureSearchSpec, Objective
-from archsearch.api.trial import SEARCH_KINDS, CurvePoint, MetricsReading, Trial
+from archsearch.api.trial import SEARCH_KINDS, CurvePoint, MetricsReading, Trial, WorkKind
 from archsearch.planning.objectives import Metrics, dominates, key_of, score, scores, violation
 from archsearch.spaces import Architecture, space_of
 
@@ -58,6 +59,8 @@ class History:
         self.searched = searched_objectives(spec)
         self.length = 0
         self.names: set[str] = set()
+        self._indices: defaultdict[WorkKind, set[int]] = defaultdict(set)
+        self._gaps: Counter[WorkKind] = Counter()
         self.states: Counter[str] = Counter()
         self.failures = 0
         self.last_failure = ""
@@ -88,6 +91,7 @@ class History:
     def _take(self, trial: Trial) -> None:
         status = trial.status
         self.names.add(trial.name)
+        self._take_index(trial.spec.work, trial.spec.index)
         self.length += 1
         self.accelerator_seconds += status.accelerator_seconds
         self.preemptions += status.preemptions
@@ -100,6 +104,19 @@ class History:
             self._add_search_trial(trial)
         else:
             self.stages[trial.spec.work].append(trial)
+
+    def _take_index(self, work: WorkKind, index: int) -> None:
+        self._indices[work].add(index)
+        while self._gaps[work] in self._indices[work]:
+            self._gaps[work] += 1
+
+    def free_indices(self, work: WorkKind, taken: Container[int] = ()) -> Iterator[int]:
+        """The indices of trials of this work that are not finished, without those `taken`, the smallest first.
+
+        A trial that somebody deleted has left a gap: the next one takes its place, and not that of one that exists.
+        """
+        # From the first gap on: all before it are finished, and there may be ten thousand.
+        return (i for i in count(self._gaps[work]) if i not in self._indices[work] and i not in taken)
 
     def _add_search_trial(self, trial: Trial) -> None:
         self.states[trial.status.state] += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.search import ArchitectureSearchSpec
@@ -196,7 +197,7 @@ def _wanted(
     if position.stage == "Search":
         return _search_trials(search, history, opened, space, room)
     create: list[NewTrial] = []
-    counts: dict[WorkKind, int] = {}
+    free: dict[WorkKind, Iterator[int]] = {}
     # Two measurements at once on one device would measure each other.
     busy = {item.trial.spec.profile for item in opened if item.trial.spec.profile}
     for item in position.items:
@@ -204,9 +205,9 @@ def _wanted(
             break
         if item.profile in busy or any(item.matches(other.trial.spec) for other in opened):
             continue
-        started = len(history.stages[item.work]) + sum(other.trial.spec.work == item.work for other in opened)
-        index = started + counts.get(item.work, 0)
-        counts[item.work] = counts.get(item.work, 0) + 1
+        if item.work not in free:
+            free[item.work] = history.free_indices(item.work, _indices(opened, item.work))
+        index = next(free[item.work])
         if item.profile is not None:
             busy.add(item.profile)
         create.append(NewTrial(search.trial_name(item.work, index), item.spec(index)))
@@ -219,18 +220,23 @@ def _search_trials(
     algorithm = search.spec.algorithm
     assert algorithm is not None  # noqa: S101 - the spec is resolved
     searching = [item.trial.spec for item in opened if item.trial.spec.work in SEARCH_KINDS]
-    first = history.search_trials + len(searching)
-    last = min(first + max(room, 0), search_size(search, space))
+    missing = search_size(search, space) - history.search_trials - len(searching)
+    work: WorkKind = "Supernet" if algorithm.darts else "Train"
+    indices = islice(history.free_indices(work, _indices(opened, work)), max(0, min(room, missing)))
     if algorithm.darts:
-        return tuple(supernet_trial(search, algorithm, index) for index in range(first, last)), ()
+        return tuple(supernet_trial(search, algorithm, index) for index in indices), ()
     # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
     # So the proposals follow from the order of completion alone, however late, or often, somebody looked.
     seen = max([history.last_observed, *(spec.observed for spec in searching)])
     asks = []
-    for index in range(first, last):
+    for index in indices:
         seen = max(seen, index - search.spec.budget.parallel_trials + 1)
         asks.append(Ask(index, min(seen, history.search_trials)))
     return (), tuple(asks)
+
+
+def _indices(opened: Sequence[OpenTrial], work: WorkKind) -> set[int]:
+    return {item.trial.spec.index for item in opened if item.trial.spec.work == work}
 
 
 def supernet_trial(search: Search, algorithm: Algorithm, index: int) -> NewTrial:
