@@ -31,6 +31,7 @@ def observe(job: Document, pods: Sequence[Document], now: datetime) -> Execution
             execution,
             started_at=_started(ordered[-1]),
             node=ordered[-1]["spec"].get("nodeName", ""),
+            pod=ordered[-1]["metadata"]["name"],
             image_digest=status.get("imageID", "")[:512],
         )
     return execution

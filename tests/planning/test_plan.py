@@ -324,3 +324,25 @@ def test_work_after_the_search_that_somebody_deletes_is_made_again():
     assert world.trials["s-01234-retrain-1"].spec == before.spec
     run_to_end(world)
     assert world.search.status.best.retrained.seeds == 2
+
+
+def test_another_pod_in_the_place_of_the_first_is_a_preemption_and_a_suspension_is_none():
+    world = World(spec_of(algorithm={"darts": {"epochs": 2}}, budget={"maxTrials": 1}))
+    world.settle()
+    world.finish(world.running()[0])
+    world.settle()
+    name = world.running()[0]
+    for pod in ("first", "second", "third"):
+        world.jobs[name] = replace(world.jobs[name], pod=pod)
+        world.settle()
+    assert world.trials[name].status.preemptions == 2
+    world.change(world.spec.model_copy(update={"suspend": True}))
+    world.settle()
+    world.change(world.spec.model_copy(update={"suspend": False}))
+    world.settle()
+    world.jobs[name] = replace(world.jobs[name], pod="fourth")
+    world.settle()
+    world.finish(name)
+    world.settle()
+    assert world.trials[name].status.preemptions == 2
+    assert world.search.status.trials.preemptions == 2

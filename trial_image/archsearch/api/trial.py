@@ -119,6 +119,8 @@ class ArchitectureTrialStatus(Model):
     """Run time times the accelerators that the pod asked for."""
     preemptions: Count = 0
     """Times that a pod was evicted and started again."""
+    pod: Annotated[str, StringConstraints(max_length=253)] = ""
+    """The pod that was seen last. Another one in its place means that it was evicted."""
     node: Annotated[str, StringConstraints(max_length=253)] = ""
     """The node it ran on."""
     image_digest: Annotated[str, StringConstraints(max_length=512)] = ""

@@ -51,6 +51,7 @@ class Execution:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     node: str = ""
+    pod: str = ""
     image_digest: str = ""
     preemptions: int = 0
     run_seconds: float = 0.0

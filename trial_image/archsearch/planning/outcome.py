@@ -29,8 +29,9 @@ def judge(
         start_time=timestamp(execution.started_at),
         completion_time=timestamp(execution.ended_at),
         accelerator_seconds=execution.accelerator_seconds,
-        preemptions=execution.preemptions,
+        preemptions=preemptions_of(trial, execution),
         node=execution.node,
+        pod=execution.pod,
         image_digest=execution.image_digest,
         objective="" if objective is None else f"{objective:.4g}",
     )
@@ -106,6 +107,13 @@ def _checked(
     if work == "Export" and not any(artifact.format == "onnx" for artifact in message.artifacts):
         raise InvalidMessage("termination message must have an onnx file among its artifacts, but got none")
     return TrialResult.model_validate(message.model_dump(exclude={"version", "error"}))
+
+
+def preemptions_of(trial: Trial, execution: Execution) -> int:
+    """How often a trial was preempted. An evicted pod is soon gone; that another runs in its place stays visible."""
+    before = trial.status
+    replaced = bool(before.pod and execution.pod and before.pod != execution.pod)
+    return max(before.preemptions + replaced, execution.preemptions)
 
 
 def timestamp(moment: datetime | None) -> str | None:

@@ -33,7 +33,7 @@ from archsearch.planning.model import (
     blocked,
 )
 from archsearch.planning.objectives import key_of
-from archsearch.planning.outcome import judge, timestamp
+from archsearch.planning.outcome import judge, preemptions_of, timestamp
 from archsearch.planning.pipeline import Position, derive_seed, locate, search_size
 from archsearch.planning.report import report
 from archsearch.spaces import Architecture, Space, space_of
@@ -260,7 +260,7 @@ def _change(item: OpenTrial, idle: str) -> Outcome | None:
     """An open trial's status, where it is not what was written last."""
     execution, before = item.execution, item.trial.status
     if execution is None:
-        after = before.model_copy(update={"state": "Pending", "reason": idle, "message": "", "node": ""})
+        after = before.model_copy(update={"state": "Pending", "reason": idle, "message": "", "node": "", "pod": ""})
     else:
         after = before.model_copy(
             update={
@@ -268,7 +268,8 @@ def _change(item: OpenTrial, idle: str) -> Outcome | None:
                 "reason": execution.reason,
                 "message": execution.message[:2048],
                 "start_time": timestamp(execution.started_at),
-                "preemptions": max(before.preemptions, execution.preemptions),
+                "preemptions": preemptions_of(item.trial, execution),
+                "pod": execution.pod or before.pod,
                 "node": execution.node,
             }
         )

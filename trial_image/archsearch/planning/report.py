@@ -23,7 +23,7 @@ from archsearch.planning.conditions import Claim, conditions
 from archsearch.planning.history import History, Scored, objective_keys
 from archsearch.planning.model import OpenTrial, Search, blocked
 from archsearch.planning.objectives import key_of, scores, spread
-from archsearch.planning.outcome import timestamp
+from archsearch.planning.outcome import preemptions_of, timestamp
 from archsearch.planning.pipeline import Position, all_metrics, learned_objective, winner
 from archsearch.spaces import space_of
 
@@ -125,7 +125,8 @@ def _counts(history: History, opened: Sequence[OpenTrial], total: int) -> TrialC
         failed=history.states["Failed"],
         infeasible=history.states["Infeasible"],
         stopped=history.states["Stopped"],
-        preemptions=history.preemptions + sum(item.execution.preemptions for item in opened if item.execution),
+        preemptions=history.preemptions
+        + sum(preemptions_of(item.trial, item.execution) for item in opened if item.execution),
         done=f"{history.search_trials}/{total}",
     )
 
