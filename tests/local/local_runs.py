@@ -55,14 +55,14 @@ class Run:
         instructions = {"room": str(self.notes.parent), "out": str(self.out)} | self.config
         (self.root / "config.json").write_text(json.dumps(instructions))
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """Start the command."""
+    def start(self, *options: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start the command. output: where its two streams go."""
         worker = [sys.executable, str(HERE / "fake_worker.py"), str(self.root / "config.json")]
         arguments = ["run", str(self.root / "spec.yaml"), "--out", str(self.out), *options]
         return subprocess.Popen(
             [sys.executable, "-c", COMMAND_LINE, json.dumps(worker), *arguments],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY / "trial_image"), **self.environment}, cwd=self.root,
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def finish(self, *options: str, code: int = 0, timeout: float = 60) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import time
 
+import pytest
 from local_runs import EVOLUTION, Run, wait_for
 
 TRIALS = 24
@@ -20,12 +22,15 @@ def test_twelve_kills_change_neither_the_records_nor_the_proposals(make_run):
     rough: Run = make_run("rough", algorithm=EVOLUTION, budget=BUDGET, config={"seconds": 0.25, "endings": ENDINGS})
     moments = []
     for number in range(KILLS):
+        ended = len(rough.noted("ended"))
         process = rough.start()
         if number % 4:
-            # In the middle of its work; else somewhere between its first import and its first look.
-            assert process.stdout is not None
-            process.stdout.readline()
-        time.sleep(rng.uniform(0.05, 0.6))
+            # In the middle of its work, and every time a little further, however slow the machine is.
+            wait_for(lambda ended=ended: len(rough.noted("ended")) > ended, "the end of a trial")
+            time.sleep(rng.uniform(0, 0.15))
+        else:
+            # Somewhere between its first import and its first look.
+            time.sleep(rng.uniform(0.05, 0.6))
         process.kill()
         printed, _ = process.communicate()
         assert "Traceback" not in printed
@@ -83,6 +88,48 @@ def test_ctrl_c_stops_the_trials_and_the_same_command_goes_on(make_run):
     after = {d["spec"]["index"]: d for d in run.documents("Train")}
     assert all(after[index] == document for index, document in kept.items())
     assert after[2]["status"]["preemptions"] == 1
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+def test_trials_save_their_place_when_nobody_listens_any_more(make_run, terminal):
+    # While one trial does not end there is always another that does: something has to be told.
+    run = make_run(
+        budget={"maxTrials": 8, "parallelTrials": 2}, config={"seconds": 0.3, "endings": {"Train 0": "forever"}}
+    )
+    run.environment = {"TERM": "xterm"}
+    listener, output = os.openpty() if terminal else os.pipe()
+    process = run.start(output=output)
+    os.close(output)
+    wait_for(lambda: run.noted("Train 0 started"), "the trial that will not end")
+    os.close(listener)
+    process.wait(timeout=30)
+    assert process.returncode == 1
+    assert run.noted("Train 0 terminated")
+    assert run.documents("Train")[0]["attempts"]["startedAt"] is None
+    assert run.result().trials.running == 0
+    run.config = {}
+    run.write()
+    run.finish()
+    run.check_records(8)
+
+
+def test_trials_save_their_place_when_a_file_cannot_be_written(make_run):
+    run = make_run(
+        budget={"maxTrials": 8, "parallelTrials": 2}, config={"seconds": 0.3, "endings": {"Train 0": "forever"}}
+    )
+    process = run.start()
+    wait_for(lambda: run.noted("Train 0 started"), "the trial that will not end")
+    run.out.joinpath("result.json").unlink()
+    run.out.joinpath("result.json").mkdir()  # what a full disk does to root, too
+    printed, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"archsearch: the run ended: Is a directory: {run.out / 'result.json'}" in printed
+    assert "Traceback" not in printed
+    assert run.noted("Train 0 terminated")
+    run.config = {}
+    run.write()
+    assert "kept as result.json.bad-1" in run.finish()
+    run.check_records(8)
 
 
 def test_a_second_ctrl_c_kills_what_does_not_listen(make_run):

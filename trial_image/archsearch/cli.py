@@ -7,6 +7,7 @@ import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -158,7 +159,8 @@ def _read(path: Path, overrides: Sequence[str] = ()) -> tuple[Metadata, Architec
 
 
 def _complain(text: str) -> None:
-    print(f"archsearch: {text}", file=sys.stderr)
+    with suppress(OSError):  # the terminal may be what is gone
+        print(f"archsearch: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

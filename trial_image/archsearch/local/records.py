@@ -159,7 +159,11 @@ def with_status(search: Search, tell: Tell, path: Path) -> Search:
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all; on the disk when this returns."""
-    write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+    try:
+        write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+    except OSError as error:
+        # A full disk does not say of which file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_document(path: Path) -> Document:

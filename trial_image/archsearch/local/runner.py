@@ -20,6 +20,7 @@ from archsearch.api.trial import Trial
 from archsearch.local.folder import Folder, Lock
 from archsearch.local.log import last_line
 from archsearch.local.model import keep_model
+from archsearch.local.outlet import Outlet
 from archsearch.local.process import COMMAND
 from archsearch.local.progress import Progress, Running
 from archsearch.local.records import Records, write_document
@@ -43,7 +44,7 @@ class Runner:
     search: Search
     records: Records
     workers: Workers
-    progress: Progress
+    progress: Outlet
     signals: Signals
     history: History = field(init=False)
     _replay: Replay | None = None
@@ -54,7 +55,7 @@ class Runner:
     def run(self) -> ArchitectureSearchStatus:
         """The status at the end: of the search, or of the run if it was told to stop."""
         try:
-            while not self.signals.received:
+            while not self._stops():
                 decided = self._look()
                 if decided is None:
                     continue
@@ -143,11 +144,15 @@ class Runner:
         start = time.monotonic()
         end = start + min(look_again or 3600.0, LOOK if self.search.spec.early_stopping else 3600.0)
         redraw = start + REDRAW
-        while not self.signals.received and time.monotonic() < end and not self.workers.poll():
+        while not self._stops() and time.monotonic() < end and not self.workers.poll():
             if time.monotonic() >= redraw:
                 self._show()
                 redraw = time.monotonic() + REDRAW
             time.sleep(POLL)
+
+    def _stops(self) -> bool:
+        """Whether somebody said so, or nobody is there any more."""
+        return bool(self.signals.received or self.progress.lost)
 
     def _leave(self) -> None:
         """Stop what runs, and record what has come to a result on the way."""
@@ -175,23 +180,27 @@ def run_search(
     """Run a search in a folder, from wherever it stands. Returns its status, and the signal that ended it or None.
 
     command: the program that does the work, told of it as a container is.
-    Raises CannotStart if nothing could be started.
+    Raises CannotStart if nothing could be started, and OSError if a file cannot be written or progress cannot be told;
+    then, too, the trials have been told to write their checkpoints.
     """
     given = parse_volumes(volumes)
     folder = Folder(out.absolute())
+    outlet = Outlet(progress)
     with ExitStack() as stack:
-        lock = Lock(folder, progress.say)
+        lock = Lock(folder, outlet.say)
         stack.callback(lock.release)
-        session: Session = open_session(folder, name, spec, given, progress.say)
+        session: Session = open_session(folder, name, spec, given, outlet.say)
         workers = Workers(
             session.search, folder, session.records, session.volumes, command, lock.inherited, clock, backoff
         )
         signals = stack.enter_context(Signals())
-        stack.enter_context(progress)
-        progress.began(session.search, folder, workers.devices, workers.room)
-        runner = Runner(session.search, session.records, workers, progress, signals)
+        stack.enter_context(outlet)
+        outlet.began(session.search, folder, workers.devices, workers.room)
+        runner = Runner(session.search, session.records, workers, outlet, signals)
         status = runner.run()
         if status.stage == "Done":
             shutil.rmtree(folder.scratch, ignore_errors=True)
-            keep_model(runner.search, runner.history, folder, session.volumes, progress.say)
+            keep_model(runner.search, runner.history, folder, session.volumes, outlet.say)
+    if outlet.lost is not None and not signals.received:
+        raise outlet.lost
     return status, signals.received
