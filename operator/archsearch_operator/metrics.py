@@ -169,7 +169,9 @@ class LiveSearches(Collector):
             trials.add_metric([state], sum(getattr(status.trials, state.lower()) for status in statuses.values()))
         yield trials
         best = GaugeMetricFamily(
-            BEST_OBJECTIVE, "Value of an objective of the best architecture.", labels=["namespace", "search", "metric"]
+            BEST_OBJECTIVE,
+            "Objective of the best architecture as its trial reported it, before any retraining.",
+            labels=["namespace", "search", "metric"],
         )
         hours = GaugeMetricFamily(
             GPU_HOURS, "Accelerator hours that a search has used.", labels=["namespace", "search"]
