@@ -21,7 +21,6 @@ def observe(job: Document, pods: Sequence[Document], now: datetime) -> Execution
     execution = replace(
         _state(job, ordered),
         created_at=moment(job["metadata"].get("creationTimestamp")),
-        preemptions=sum(map(_disrupted, ordered)),
         run_seconds=sum(_seconds(pod, now) for pod in ordered),
         accelerators=_accelerators(job),
     )

@@ -87,6 +87,7 @@ TRIAL_STATUS: Json = {
     "acceleratorSeconds": 3600.5,
     "preemptions": 1,
     "node": "node1",
+    "pod": "s-abcde-0-x7k2p",
     "imageDigest": f"registry.example.org/trial@sha256:{SHA}",
     "objective": "0.9375",
 }
