@@ -33,6 +33,9 @@ VARIANTS: dict[str, Json] = {
         "spec.objectives.1": {"metric": "throughput", "profile": "default"},
     },
 }
+RESOURCES = "spec.trial.resources"
+# Pairs of a request and a limit that are equal in the API server's exact arithmetic.
+EQUALS = [("cpu", "700m", "0.7"), ("memory", "1.5Ki", "1536"), ("nvidia\\.com/gpu", "1000", "1k")]
 # The same schema as that of `trial`.
 PLACEMENT_OF_PROFILE = tuple(f"spec.profiles.0.{name}" for name in PLACEMENT)
 WRONG_TYPES: list[Any] = [None, True, 7, 7.5, -1, "x", "", [], ["x"], {}, {"x": "y"}]
@@ -135,6 +138,15 @@ def server_says(server: Server, resource: Json) -> str:
     except Refused as refusal:
         return str(refusal)
     return ""
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize(("resource", "request_", "limit"), EQUALS)
+def test_a_request_that_is_equal_to_its_limit_in_other_words(
+    searches: Server, resource: str, request_: str, limit: str
+) -> None:
+    spec = changed({f"{RESOURCES}.requests.{resource}": request_, f"{RESOURCES}.limits.{resource}": limit})
+    assert (python_says(spec), server_says(searches, spec)) == ("", "")
 
 
 @pytest.mark.apiserver

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
@@ -63,15 +65,21 @@ class Toleration(Model):
 
 _RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
 _KNOWN: Final = f"must name {', '.join(_RESOURCES)}, or a resource with a domain such as nvidia.com/gpu"
+# What the API server says of a pod that asks for an extended resource, said before there is one.
+_WHOLE_ONLY: Final = "must be whole numbers for resources with a domain"
+_EQUAL: Final = "must be equal to the limits for resources with a domain"
+_WHOLE: Final = "^[0-9]+([kMGTPE]i?)?$"
 _RESOURCE_SUFFIXES: Final = {
-    "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": 1,
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
 
 
-def _amount(text: str) -> float:
+def _amount(text: str) -> Decimal:
+    # Exact, as the API server counts: in floats 700m is more than 0.7.
     number = text.rstrip("numkKMGTPEi")
-    return float(number) * _RESOURCE_SUFFIXES[text[len(number) :]]
+    return Decimal(number) * _RESOURCE_SUFFIXES[text[len(number) :]]
 
 
 def _unknown_resources(self: Resources) -> str | None:
@@ -89,11 +97,24 @@ def _requests_beyond_limits(self: Resources) -> str | None:
     return f"requests must not be greater than limits, but got {', '.join(beyond)}" if beyond else None
 
 
+def _fractions_of_devices(self: Resources) -> str | None:
+    parts = [f"{name} {amount}" for name, amount in self.limits.items()
+             if "/" in name and not re.match(_WHOLE, amount)]  # fmt: skip
+    return f"limits {_WHOLE_ONLY}, but got {', '.join(parts)}" if parts else None
+
+
+def _requests_unlike_limits(self: Resources) -> str | None:
+    unlike = [name for name, amount in self.requests.items()
+              if "/" in name and (name not in self.limits or _amount(amount) < _amount(self.limits[name]))]  # fmt: skip
+    found = ", ".join(f"{name} {self.requests[name]} and the limit {self.limits.get(name, 'none')}" for name in unlike)
+    return f"requests {_EQUAL}, but got {found}" if found else None
+
+
 class Resources(Model):
     """What the pod asks for, as in a container."""
 
     requests: dict[LabelKey, ResourceQuantity] = Field(default={}, max_length=16)
-    """What the scheduler sets aside."""
+    """What the scheduler sets aside; of extended resources it is what the limits say, and can be left out."""
     limits: dict[LabelKey, ResourceQuantity] = Field(default={}, max_length=16)
     """What the pod may not exceed; extended resources such as `nvidia.com/gpu` go here."""
 
@@ -112,8 +133,20 @@ class Resources(Model):
             message="requests must not be greater than limits",
             field_path=".requests",
         ),
+        Rule(
+            expression=f"self.limits.all(name, !name.contains('/') || self.limits[name].matches('{_WHOLE}'))",
+            message=f"limits {_WHOLE_ONLY}",
+            field_path=".limits",
+        ),
+        # That they are not greater is said above; what is equal to a whole number is whole.
+        Rule(
+            expression="self.requests.all(name, !name.contains('/') || (name in self.limits && "
+            f"({at_most('self.limits[name]', 'self.requests[name]')})))",
+            message=f"requests {_EQUAL}",
+            field_path=".requests",
+        ),
     )
-    checks = (_unknown_resources, _requests_beyond_limits)
+    checks = (_unknown_resources, _requests_beyond_limits, _fractions_of_devices, _requests_unlike_limits)
 
 
 class Placement(Model):
