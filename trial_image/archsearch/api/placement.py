@@ -69,7 +69,7 @@ _KNOWN: Final = f"must name {', '.join(_RESOURCES)}, or a resource with a domain
 _WHOLE_ONLY: Final = "must be whole numbers for resources with a domain"
 _EQUAL: Final = "must be equal to the limits for resources with a domain"
 _WHOLE: Final = "^[0-9]+([kMGTPE]i?)?$"
-_RESOURCE_SUFFIXES: Final = {
+_RESOURCE_SUFFIXES: Final[dict[str, Decimal | int]] = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": 1,
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
