@@ -5,7 +5,8 @@ What a Dockerfile gets, with the repository's root as its context:
                                   a local Debian; a published build uses an official slim Python image.
     build argument SSL_CERT_FILE  the host's certificate authorities, which are mounted read-only at /etc/ssl/certs
     volume /cache                 kept between builds: point UV_CACHE_DIR at /cache/uv and PIP_CACHE_DIR at /cache/pip
-The network is the host's. Layers are cached: copy what changes seldom (pyproject.toml, uv.lock) first, code last.
+What .dockerignore leaves out is not in the context. The network is the host's. Layers are cached: copy what changes
+seldom (pyproject.toml, uv.lock) first, code last.
 """
 
 import hashlib
@@ -31,7 +32,6 @@ _BASE_REVISION = 1
 
 _INPUTS = "archsearch.dev/inputs"
 _CERTIFICATES = Path("/etc/ssl/certs")
-_IGNORED = ("**/__pycache__", "**/*.pyc")
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,12 @@ def _build(state: State, image: Image) -> str:
 def _bud(image: Image, tag: str, *options: str) -> None:
     cache = cache_root() / "images"
     cache.mkdir(parents=True, exist_ok=True)
-    ignored = cache / "ignored"
-    ignored.write_text("\n".join(_IGNORED) + "\n")
     run(
         *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--layers", "--format", "oci"),
         *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--volume", f"{cache}:/cache"),
         *("--build-arg", f"BASE_IMAGE={BASE}"),
         *("--build-arg", f"SSL_CERT_FILE={_CERTIFICATES / 'ca-certificates.crt'}"),
-        *("--ignorefile", str(ignored), "--pull-never", *options),
+        *("--pull-never", *options),
         *("--tag", tag, "--file", str(image.dockerfile), str(image.context)),
     )
 
