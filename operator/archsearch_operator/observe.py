@@ -8,32 +8,43 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from archsearch.api.trial import ArchitectureTrialStatus
 from archsearch.api.work import EXIT_INTERRUPTED
-from archsearch.planning.model import Execution
+from archsearch.planning.model import NO_POD, STOPPING, Execution
+from archsearch_operator import names
 
 Document = Mapping[str, Any]
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def observe(job: Document, pods: Sequence[Document], now: datetime) -> Execution:
-    """The state of a Job. pods: its own, in any order."""
+def observe(
+    job: Document | None, pods: Sequence[Document], before: ArchitectureTrialStatus, now: datetime
+) -> Execution:
+    """The state of a trial's Job. pods: its own, in any order. before: the trial's status as it was written last.
+
+    job: None where it is gone and its pods are not: `kubectl delete job` leaves them for as long as they may take.
+    """
     ordered = sorted(pods, key=lambda pod: moment(pod["metadata"].get("creationTimestamp")) or EPOCH)
+    last = ordered[-1] if ordered else None
+    until = now.replace(microsecond=0)
+    since = moment(before.accelerator_seconds_until)
+    used = sum(_seconds(pod, since, until) * _accelerators(pod["spec"]) for pod in ordered)
     execution = replace(
-        _state(job, ordered),
-        created_at=moment(job["metadata"].get("creationTimestamp")),
-        run_seconds=sum(_seconds(pod, now) for pod in ordered),
-        accelerators=_accelerators(job),
+        _gone(last) if job is None else _state(job, last),
+        created_at=_made(job, last),
+        accelerators=_accelerators(last["spec"]) if last is not None else 0.0,
+        accelerator_seconds=before.accelerator_seconds + used,
+        until=until,
     )
-    if ordered:
-        status = _container(ordered[-1])
-        execution = replace(
-            execution,
-            started_at=_started(ordered[-1]),
-            node=ordered[-1]["spec"].get("nodeName", ""),
-            pod=ordered[-1]["metadata"]["name"],
-            image_digest=status.get("imageID", "")[:512],
-        )
-    return execution
+    if last is None:
+        return execution
+    return replace(
+        execution,
+        started_at=_started(last),
+        node=last["spec"].get("nodeName", ""),
+        pod=last["metadata"]["name"],
+        image_digest=_container(last).get("imageID", "")[:512],
+    )
 
 
 def running_pod(pods: Sequence[Document]) -> Document | None:
@@ -41,15 +52,31 @@ def running_pod(pods: Sequence[Document]) -> Document | None:
     return next((pod for pod in pods if pod.get("status", {}).get("phase") == "Running"), None)
 
 
-def _state(job: Document, pods: Sequence[Document]) -> Execution:
-    if job["metadata"].get("deletionTimestamp"):
-        return Execution("Pending", "Stopping", "the last Job of this trial is being removed")
+def _made(job: Document | None, last: Document | None) -> datetime | None:
+    """When the latest attempt began to wait: its pod's creation, or before there is one the Job's start."""
+    if last is not None:
+        return moment(last["metadata"].get("creationTimestamp"))
+    if job is None:
+        return None
+    # A Job that was suspended starts when its queue admits it.
+    return moment(job.get("status", {}).get("startTime") or job["metadata"].get("creationTimestamp"))
+
+
+def _gone(last: Document | None) -> Execution:
+    if last is not None and last.get("status", {}).get("phase") == "Succeeded":
+        return _ended(last)
+    return Execution("Pending", STOPPING, "the Job was deleted, and its pod is being removed")
+
+
+def _state(job: Document, last: Document | None) -> Execution:
     conditions = {
         item["type"]: item for item in job.get("status", {}).get("conditions", []) if item["status"] == "True"
     }
-    last = pods[-1] if pods else None
+    # Also while its Job is being removed: a result that came at the last moment is a result.
     if last is not None and last.get("status", {}).get("phase") == "Succeeded":
         return _ended(last)
+    if job["metadata"].get("deletionTimestamp"):
+        return Execution("Pending", STOPPING, "the last Job of this trial is being removed")
     if "Failed" in conditions:
         return _failed(conditions["Failed"], last)
     if "Complete" in conditions:
@@ -58,10 +85,13 @@ def _state(job: Document, pods: Sequence[Document]) -> Execution:
     if job["spec"].get("suspend"):
         return Execution("Queued", "Suspended", "the Job waits for admission by its queue")
     if last is None:
-        return Execution("Pending", "Creating")
+        return Execution(
+            "Pending", NO_POD, "the Job has no pod; `kubectl describe job` says why where that does not pass by itself"
+        )
     phase = last.get("status", {}).get("phase", "Pending")
     if phase == "Running":
-        return Execution("Running")
+        # Told apart so that what it has used is written down while it is still to be seen.
+        return Execution("Running", "Terminating" if last["metadata"].get("deletionTimestamp") else "")
     if phase == "Failed":
         # Replaced if it was disrupted; otherwise the Job is about to be marked as failed, which is what counts.
         return Execution("Pending", "Disrupted" if _disrupted(last) else "Ending")
@@ -120,9 +150,9 @@ def _disrupted(pod: Document) -> bool:
 
 
 def _container(pod: Document | None) -> Document:
-    statuses = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
-    found: Document = statuses[0]
-    return found
+    """The status of the container that does the work. A mesh may have put one of its own beside it."""
+    statuses: Sequence[Document] = (pod or {}).get("status", {}).get("containerStatuses") or ()
+    return next((status for status in statuses if status.get("name") == names.CONTAINER), {})
 
 
 def _started(pod: Document) -> datetime | None:
@@ -130,18 +160,19 @@ def _started(pod: Document) -> datetime | None:
     return moment((state.get("running") or state.get("terminated") or {}).get("startedAt"))
 
 
-def _seconds(pod: Document, now: datetime) -> float:
-    """For how long the pod's container has run."""
+def _seconds(pod: Document, since: datetime | None, until: datetime) -> float:
+    """For how long the pod's container has run between the two moments."""
     start = _started(pod)
     if start is None:
         return 0.0
-    end = moment(_container(pod).get("state", {}).get("terminated", {}).get("finishedAt")) or now
-    return max(0.0, (end - start).total_seconds())
+    end = moment(_container(pod).get("state", {}).get("terminated", {}).get("finishedAt")) or until
+    return max(0.0, (min(end, until) - max(start, since or start)).total_seconds())
 
 
-def _accelerators(job: Document) -> float:
+def _accelerators(pod_spec: Document) -> float:
     """Extended resources, such as nvidia.com/gpu, that the pod asks for. CPU and memory have no slash in their name."""
-    limits = job["spec"]["template"]["spec"]["containers"][0].get("resources", {}).get("limits", {})
+    container: Document = next((item for item in pod_spec["containers"] if item["name"] == names.CONTAINER), {})
+    limits = container.get("resources", {}).get("limits", {})
     total = Decimal(0)
     for name, amount in limits.items():
         if "/" in name and not name.startswith(("hugepages", "kubernetes.io/")):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from planning.world import World, claims, spec_of
 
+from archsearch.api.trial import CurvePoint
 from archsearch.planning import Execution
 
 
@@ -54,6 +55,8 @@ def test_the_best_is_the_best_of_the_records():
     values = {t.name: t.status.result.metrics["accuracy"] for t in world.trials.values() if t.spec.work == "Train"}
     best = world.search.status.best
     assert best is not None
+    assert best.retrained is None
+    assert not any(trial.spec.work == "Retrain" for trial in world.trials.values()), "topK 0 retrains nothing"
     assert best.metrics["accuracy"] == max(values.values())
     assert best.trial == max(values, key=lambda name: values[name])
 
@@ -213,10 +216,10 @@ def test_the_wall_clock_ends_a_search_and_not_a_finished_one():
 
 def test_gpu_hours_are_counted_and_end_the_search():
     world = World(spec_of(budget={"maxTrials": 9, "parallelTrials": 1, "gpuHours": "0.5", "pricePerGpuHour": "2"}))
+    world.accelerators = 2.0
     world.settle()
-    name = world.running()[0]
-    world.jobs[name] = replace(world.jobs[name], run_seconds=1800.0, accelerators=2.0)
-    world.finish(name)
+    world.tick(1799)
+    world.finish(world.running()[0])
     decided = world.settle()
     assert decided.status.usage.gpu_hours == 1.0
     assert decided.status.usage.estimated_cost == 2.0
@@ -249,6 +252,8 @@ def test_a_limit_on_latency_is_held_against_what_was_measured():
         world.finish(world.running()[0])
     assert claims(decided)["Succeeded"] == ("False", "NoFeasibleArchitecture")
     assert not any(trial.spec.work == "Retrain" for trial in world.trials.values())
+    assert decided.status.best is None
+    assert decided.status.front == ()
 
 
 def test_a_median_stop_ends_a_trial_and_tells_the_searcher():
@@ -264,8 +269,6 @@ def test_a_median_stop_ends_a_trial_and_tells_the_searcher():
         world.finish(name, exit_code=0, termination=message)
     world.settle()
     name = world.running()[0]
-    from archsearch.api.trial import CurvePoint
-
     bad = tuple(CurvePoint(epoch=epoch, value=0.01) for epoch in (1, 2))
     world.jobs[name] = replace(world.jobs[name], curve=bad)
     world.settle()
@@ -346,3 +349,121 @@ def test_another_pod_in_the_place_of_the_first_is_a_preemption_and_a_suspension_
     world.settle()
     assert world.trials[name].status.preemptions == 2
     assert world.search.status.trials.preemptions == 2
+
+
+@pytest.mark.parametrize("code", [1, 3, 42, 143])
+def test_a_preflight_that_never_succeeds_ends_the_search(code):
+    world = World(spec_of())
+    for _ in range(3):
+        decided = world.settle()
+        if decided.status.completion_time:
+            break
+        world.finish(world.running()[0], exit_code=code, termination='{"error": "no"}')
+    assert claims(decided)["Succeeded"] == ("False", "PreflightFailed")
+    assert {trial.status.state for trial in world.trials.values()} == {"Failed"}
+
+
+def test_a_preflight_that_a_node_took_along_is_tried_again_even_where_no_failure_is_tolerated():
+    world = World(spec_of(budget={"maxTrials": 2, "maxFailedTrials": 0}))
+    world.settle()
+    world.finish(world.running()[0], failure="NodeLost")
+    world.settle()
+    run_to_end(world)
+    assert world.search.status.stage == "Done"
+
+
+def test_a_trial_is_stopped_early_however_long_its_curve_is():
+    world = World(spec_of(earlyStopping={"medianStop": {"graceEpochs": 1, "minTrials": 1}},
+                          budget={"maxTrials": 3, "parallelTrials": 1}))  # fmt: skip
+    world.settle()
+    world.finish(world.running()[0])
+    world.settle()
+    name = world.running()[0]
+    message = world.message(world.trials[name]).rstrip("}") + '}, "curve": [{"epoch": 1, "value": 0.9}]}'
+    world.finish(name, exit_code=0, termination=message)
+    world.settle()
+    name = world.running()[0]
+    curve = tuple(CurvePoint(epoch=epoch, value=0.01) for epoch in range(1, 301))
+    world.jobs[name] = replace(world.jobs[name], curve=curve)
+    world.settle()
+    status = world.trials[name].status
+    assert status.state == "Stopped"
+    assert status.result is not None
+    assert len(status.result.curve) == 60
+    assert status.result.curve[-1].epoch == 300
+
+
+def test_as_many_metrics_as_a_message_may_have_fit_in_the_status():
+    world = World(spec_of(profiles=[{"name": name} for name in "abcdefgh"], budget={"maxTrials": 1}))
+    for _ in range(40):
+        decided = world.settle()
+        if decided.status.completion_time:
+            break
+        name = world.running()[0]
+        if world.trials[name].spec.work == "Train":
+            extra = {f"extra{number}": 1e100 for number in range(63)}
+            world.finish(name, exit_code=0, termination=world.message(world.trials[name], **extra))
+        else:
+            world.finish(name)
+    assert claims(decided)["Succeeded"] == ("True", "Completed")
+    assert len(decided.status.best.metrics) == 64 + 3 * 8
+
+
+def test_numbers_that_cannot_be_added_up_are_refused():
+    world = World(spec_of())
+    world.settle()
+    world.finish(world.running()[0])
+    world.settle()
+    name = world.running()[0]
+    world.finish(name, exit_code=0, termination=world.message(world.trials[name], accuracy=1.7e308))
+    world.settle()
+    status = world.trials[name].status
+    assert (status.state, status.reason) == ("Failed", "InvalidResult")
+    assert "accuracy=1.7e+308" in status.message
+
+
+def test_a_sequence_is_never_given_twice_although_a_finished_trial_was_deleted():
+    world = World(spec_of())
+    world.settle()
+    for _ in range(4):
+        world.finish(world.running()[0])
+        world.settle()
+    del world.trials["s-01234-0"]
+    world.forget()
+    run_to_end(world)
+    sequences = [trial.status.sequence for trial in world.trials.values()]
+    assert len(set(sequences)) == len(sequences)
+
+
+def test_patience_with_an_image_begins_anew_with_every_pod():
+    """A trial that was evicted after hours has a pod that waits for its image since a moment."""
+    world = World(spec_of())
+    world.settle()
+    name = world.running()[0]
+    world.tick(3600)
+    waiting = replace(world.jobs[name], phase="Pending", reason="ErrImagePull", created_at=world.now)
+    world.jobs[name] = waiting
+    world.settle()
+    assert world.trials[name].status.state == "Pending"
+    world.tick(301)
+    world.settle()
+    assert world.trials[name].status.state == "Failed"
+
+
+def test_what_a_stopped_trial_lost_to_preemptions_is_still_counted():
+    world = World(spec_of(algorithm={"darts": {"epochs": 2}}, budget={"maxTrials": 1}))
+    world.settle()
+    world.finish(world.running()[0])
+    world.settle()
+    name = world.running()[0]
+    for pod in ("first", "second"):
+        world.jobs[name] = replace(world.jobs[name], pod=pod)
+        world.settle()
+    world.change(world.spec.model_copy(update={"suspend": True}))
+    assert world.settle().status.trials.preemptions == 1
+    world.change(world.spec.model_copy(update={"suspend": False}))
+    world.settle()
+    world.jobs[name] = replace(world.jobs[name], phase="Pending", reason="InvalidImageName")
+    world.settle()
+    assert world.trials[name].status.state == "Failed"
+    assert world.trials[name].status.preemptions == 1

@@ -16,7 +16,8 @@ EVENTS = st.lists(
         st.tuples(st.just("vanish"), st.integers(0, 7)),
         st.tuples(st.just("suspend")),
         st.tuples(st.just("parallel"), st.integers(1, 5)),
-        st.tuples(st.just("clock")),
+        st.tuples(st.just("evict"), st.integers(0, 7)),
+        st.tuples(st.just("clock"), st.integers(1, 600)),
     ),
     min_size=10,
     max_size=80,
@@ -43,8 +44,11 @@ def happen(world: World, event: tuple) -> None:
         case ("finish", which, end) if running:
             world.finish(running[which % len(running)], **CHANGES[end])
         case ("vanish", which) if running:
-            # Somebody deletes the Job by hand.
-            world.jobs.pop(running[which % len(running)])
+            world.remove(running[which % len(running)])
+        case ("evict", which) if running:
+            world.evict(running[which % len(running)], f"pod-{world.now.timestamp()}")
+        case ("clock", seconds):
+            world.tick(seconds)
         case ("suspend",):
             world.change(world.spec.model_copy(update={"suspend": not world.spec.suspend}))
         case ("parallel", count):
@@ -162,3 +166,56 @@ def test_a_history_read_again_is_the_same(seed, parallel):
     before = world.search.status
     world.forget()
     assert world.plan().status == before
+
+
+GPU_EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("clock"), st.integers(1, 900)),
+        st.tuples(st.just("clock"), st.integers(1, 900)),
+        st.tuples(st.just("finish"), st.integers(0, 7), ENDS),
+        st.tuples(st.just("vanish"), st.integers(0, 7)),
+        st.tuples(st.just("evict"), st.integers(0, 7)),
+        st.tuples(st.just("suspend")),
+        st.tuples(st.just("die"), st.integers(0, 6)),
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=GPU_EVENTS, parallel=st.integers(1, 4))
+def test_no_accelerator_time_is_lost_and_what_is_used_up_stays_used_up(events, parallel):
+    """Whatever stops a Job: what its pods used still counts when they, and the operator's memory, are gone."""
+    world = make(parallel, "random")
+    world.accelerators = 2.0
+    world.change(world.spec.model_copy(update={"budget": world.spec.budget.model_copy(update={"gpu_hours": "1"})}))
+    world.settle()
+    for event in events:
+        happen(world, event)
+        if event[0] == "die":
+            continue
+        assert world.history is not None
+        counted = world.history.accelerator_seconds + sum(item.accelerator_seconds for item in world.opened())
+        assert counted == world.used
+        ended = {item.type: item.reason for item in world.search.status.conditions}["Succeeded"]
+        if world.used >= 3600 and world.search.status.stage != "Done":
+            assert ended == "BudgetUsed"
+            assert world.jobs == {}
+        else:
+            assert ended != "BudgetUsed"
+
+
+def test_the_plan_asks_to_look_again_when_the_accelerator_hours_will_be_used_up():
+    world = make(2, "random")
+    world.accelerators = 2.0
+    world.change(world.spec.model_copy(update={"budget": world.spec.budget.model_copy(update={"gpu_hours": "1"})}))
+    decided = world.settle()
+    world.finish(world.running()[0])
+    decided = world.settle()
+    assert len(world.running()) == 2
+    assert decided.look_again == (3600 - world.used) / 4
+    world.tick(int(decided.look_again) + 1)
+    world.settle()
+    assert 3600 <= world.used < 3600 + 8
+    assert world.jobs == {}

@@ -11,6 +11,7 @@ from zlib import crc32
 from archsearch.api import ArchitectureSearchSpec
 from archsearch.api.trial import Trial
 from archsearch.planning import Execution, History, OpenTrial, Plan, Search, plan, resolve, trial_of
+from archsearch.planning.model import STOPPING
 from archsearch.planning.propose import Candidate, Replay
 from archsearch.spaces import space_of
 
@@ -42,7 +43,8 @@ class World:
     history: History | None = None
     replay: Replay | None = None
     search: Search = field(init=False)
-    seen_parallel: int = 0
+    accelerators: float = 0.0
+    used: float = 0.0
 
     def __post_init__(self) -> None:
         self.search = Search("ns", "s", "0123456789", 1, resolve(self.spec, "image"))
@@ -61,8 +63,40 @@ class World:
         """What is to be done now."""
         if self.history is None:
             self.history = History(self.search.spec, [trial for trial in self.trials.values() if trial.finished])
-        opened = [OpenTrial(t, self.jobs.get(t.name)) for t in self.trials.values() if not t.finished]
-        return plan(self.search, self.history, opened, self.now)
+        return plan(self.search, self.history, self.opened(), self.now)
+
+    def opened(self) -> list[OpenTrial]:
+        """The open trials as an operator sees them."""
+        return [OpenTrial(trial, self._seen(trial)) for trial in self.trials.values() if not trial.finished]
+
+    def _seen(self, trial: Trial) -> Execution | None:
+        """The Job, with what its latest pod has used since that was written down: earlier ones cannot be seen."""
+        execution, status = self.jobs.get(trial.name), trial.status
+        if execution is None:
+            return None
+        start, end = execution.started_at or self.now, execution.ended_at or self.now
+        if status.accelerator_seconds_until:
+            start = max(start, datetime.fromisoformat(status.accelerator_seconds_until))
+        used = status.accelerator_seconds + max(0.0, (end - start).total_seconds()) * self.accelerators
+        return replace(execution, accelerators=self.accelerators, accelerator_seconds=used, until=self.now)
+
+    def tick(self, seconds: int) -> None:
+        """Time passes; what runs uses its accelerators."""
+        self.now += timedelta(seconds=seconds)
+        self.used += seconds * self.accelerators * len(self.running())
+
+    def remove(self, name: str) -> None:
+        """Somebody deletes the Job: its pod is seen to stop, and is gone."""
+        self.jobs[name] = replace(self.jobs[name], phase="Pending", reason=STOPPING, ended_at=self.now)
+        self.settle()
+        del self.jobs[name]
+
+    def evict(self, name: str, pod: str) -> None:
+        """The pod is told to make room, and another takes its place."""
+        self.jobs[name] = replace(self.jobs[name], reason="Terminating")
+        self.settle()
+        if name in self.jobs:
+            self.jobs[name] = replace(self.jobs[name], reason="", pod=pod, started_at=self.now)
 
     def apply(self, decided: Plan, *, until: int = 10**9) -> bool:
         """Do what the plan says, at most `until` writes of it; returns whether all was done."""
@@ -84,16 +118,21 @@ class World:
                 return False
             assert new.name not in self.trials, f"{new.name} is created once"
             self.trials[new.name] = Trial(name=new.name, spec=new.spec)
+        for change in decided.states:
+            if (left := left - 1) < 0:
+                return False
+            self.trials[change.trial.name] = change.trial.model_copy(update={"status": change.status})
         for name in decided.stop:
+            if (left := left - 1) < 0:
+                return False
             self.jobs.pop(name, None)
         for trial in decided.start:
             if (left := left - 1) < 0:
                 return False
             assert trial.name not in self.jobs
+            assert len(self.jobs) < self.spec.budget.parallel_trials, "nothing is started beyond parallelTrials"
             self.jobs[trial.name] = Execution("Running", started_at=self.now, created_at=self.now)
             self.created_jobs.append(trial.name)
-        for change in decided.states:
-            self.trials[change.trial.name] = change.trial.model_copy(update={"status": change.status})
         self.search = replace(self.search, status=decided.status)
         return True
 
@@ -125,7 +164,7 @@ class World:
 
     def finish(self, name: str, **changes: Any) -> None:
         """A trial's container ends: with a good result, or as `changes` of its Execution say."""
-        self.now += timedelta(seconds=1)
+        self.tick(1)
         good = {"exit_code": 0, "termination": self.message(self.trials[name])}
         self.jobs[name] = replace(self.jobs[name], phase="Ended", ended_at=self.now, **(changes or good))
 

@@ -14,6 +14,9 @@ STATIC: Final = frozenset({"parameters", "flops"})
 MEASURED: Final = frozenset({"latencyMs", "throughput", "peakMemoryMiB"})
 """Measured on a profile's nodes; meaningless without the profile's name."""
 
+LARGEST: Final = 1e100
+"""Largest size of a number that is taken from outside: sums and squares of such numbers are numbers too."""
+
 DEFAULT_GOALS: Final[dict[Metric, Goal]] = {
     "accuracy": "Maximize",
     "loss": "Minimize",
@@ -23,6 +26,11 @@ DEFAULT_GOALS: Final[dict[Metric, Goal]] = {
     "throughput": "Maximize",
     "peakMemoryMiB": "Minimize",
 }
+
+
+def usable(value: float) -> bool:
+    """Whether a number from outside can be calculated with; NaN and the infinities cannot."""
+    return abs(value) <= LARGEST
 
 
 def metric_key(metric: str, profile: str | None) -> str:

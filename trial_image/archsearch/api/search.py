@@ -53,7 +53,7 @@ class Budget(Model):
     parallel_trials: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Trials at once, in every stage."""
     max_failed_trials: Annotated[int, Field(ge=0, le=100_000)] = 3
-    """Failed trials that are tolerated; one more ends the search."""
+    """Failed trials, of every stage but Preflight, that are tolerated; one more ends the search."""
     gpu_hours: PositiveDecimal | None = None
     """Accelerator hours: the run time of each pod times the accelerators it asks for. No limit where it is left out."""
     price_per_gpu_hour: DecimalString | None = None

@@ -120,7 +120,7 @@ class Best(Model):
     """The architecture: every choice and its value."""
     genotype_id: Annotated[str, StringConstraints(max_length=64)]
     """Short hash of the genotype."""
-    metrics: Annotated[dict[str, float], Field(max_length=64)]
+    metrics: Annotated[dict[str, float], Field(max_length=128)]
     """What the trial reported, and what the profiles measured (as `metric@profile`)."""
     objective: Annotated[str, StringConstraints(max_length=32)] = ""
     """The first objective, for the printer column: as retrained on the test images, else as the trial reported it."""
@@ -147,7 +147,7 @@ class Usage(Model):
     """What the search has used."""
 
     gpu_hours: float = 0.0
-    """Accelerator hours of pods that have ended."""
+    """Accelerator hours, of running trials as far as they were written down last."""
     estimated_cost: float | None = None
     """Accelerator hours times the price of one, where a price is given."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, StringConstraints
 
 from archsearch.api.base import ChoiceValue, Count, Model, ShortName, Timestamp
+from archsearch.api.metrics import LARGEST
 from archsearch.api.status import Artifact, HardwareProfile
 
 TRIAL_KIND: Final = "ArchitectureTrial"
@@ -66,8 +68,19 @@ class CurvePoint(Model):
 
     epoch: Count
     """Epochs trained."""
-    value: FiniteFloat
+    value: Annotated[FiniteFloat, Field(ge=-LARGEST, le=LARGEST)]
     """The first objective's value on the selection images."""
+
+
+MAX_EPOCHS: Final = 10_000
+"""Most epochs that a spec can ask for; what a container says of its epochs is not believed beyond that."""
+MAX_CURVE: Final = 64
+
+
+def thinned(points: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
+    """At most as many points as a result may have, evenly spread; the last one always stays."""
+    stride = -(-len(points) // MAX_CURVE) or 1
+    return tuple(points[::-1][::stride][::-1])
 
 
 class TrialResult(Model):
@@ -81,7 +94,7 @@ class TrialResult(Model):
     """What it costs on hardware that was measured."""
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
     """Files that were written."""
-    curve: Annotated[tuple[CurvePoint, ...], Field(max_length=64)] = ()
+    curve: Annotated[tuple[CurvePoint, ...], Field(max_length=MAX_CURVE)] = ()
     """The objective over the epochs, thinned to at most 64 points."""
 
 
@@ -116,7 +129,9 @@ class ArchitectureTrialStatus(Model):
     completion_time: Timestamp | None = None
     """When the pod ended."""
     accelerator_seconds: float = 0.0
-    """Run time times the accelerators that the pod asked for."""
+    """Run time of all its pods times the accelerators that each asked for."""
+    accelerator_seconds_until: Timestamp | None = None
+    """The moment up to which acceleratorSeconds counts, where a pod may still run."""
     preemptions: Count = 0
     """Times that a pod was evicted and started again."""
     pod: Annotated[str, StringConstraints(max_length=253)] = ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from archsearch.api.algorithm import Algorithm
-from archsearch.api.base import Model
+from archsearch.api.base import Model, ObjectName
+from archsearch.api.metrics import LARGEST, usable
 from archsearch.api.search import Constraint, Export, Objective, Profile
 from archsearch.api.space import Space
 from archsearch.api.task import Task
@@ -51,8 +51,8 @@ class Work(Model):
     version: Literal[1] = 1
     search: str
     """`namespace/name`, for messages and metrics."""
-    trial: str
-    """The trial's name."""
+    trial: ObjectName
+    """The trial's name, and that of its folder on the artifact volume."""
     spec: ArchitectureTrialSpec
     """What is to be done."""
     task: Task
@@ -89,8 +89,8 @@ class Message(TrialResult):
         for name, value in metrics.items():
             if not re.match(METRIC_NAME, name):
                 raise ValueError(f"metrics must have names like {METRIC_NAME}, but got {name[:80]!r}")
-            if not math.isfinite(value):
-                raise ValueError(f"metrics must be finite, but got {name}={value}")
+            if not usable(value):
+                raise ValueError(f"metrics must be finite and at most {LARGEST:g}, but got {name}={value}")
         return metrics
 
     def encode(self) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from archsearch.api.trial import CurvePoint
+from archsearch.api.metrics import usable
+from archsearch.api.trial import MAX_EPOCHS, CurvePoint
 
 TAIL: Final = 4096
-EPOCH: Final = re.compile(rb"^epoch (\d+)/\d+: .*?selection (.+), [0-9.]+ s$", re.MULTILINE)
+EPOCH: Final = re.compile(rb"^epoch (\d{1,9})/\d+: .*?selection (.+), [0-9.]+ s$", re.MULTILINE)
 VALUE: Final = re.compile(rb"([A-Za-z]+) ([-+.0-9einfa]+)")
 
 
@@ -66,7 +66,7 @@ class Curve:
                 value = float(values.get(self.metric, b"nan"))
             except ValueError:
                 continue
-            if math.isfinite(value):
+            if usable(value) and int(epoch) <= MAX_EPOCHS:
                 self._values[int(epoch)] = value
         # Values are told in order: after a restart without a checkpoint, epochs beyond the last are old, and equal.
-        return tuple(CurvePoint(epoch=epoch, value=self._values[epoch]) for epoch in sorted(self._values)[:10_000])
+        return tuple(CurvePoint(epoch=epoch, value=self._values[epoch]) for epoch in sorted(self._values))

@@ -71,6 +71,10 @@ class Process:
         """Run time of all attempts at the trial."""
         return self.attempts.seconds + max(0.0, ((self.ended_at or now) - self.started_at).total_seconds())
 
+    def accelerator_seconds(self, now: datetime) -> float:
+        """The same times the accelerators, of which a process has one or none."""
+        return self.run_seconds(now) if self.device else 0.0
+
     def execution(self, now: datetime) -> Execution:
         """What is known of it."""
         ended: dict[str, Any] = {}
@@ -92,8 +96,9 @@ class Process:
             started_at=self.started_at,
             node=NODE,
             preemptions=self.attempts.count - 1,
-            run_seconds=self.run_seconds(now),
             accelerators=1.0 if self.device else 0.0,
+            accelerator_seconds=self.accelerator_seconds(now),
+            until=now,
             **ended,
         )
 

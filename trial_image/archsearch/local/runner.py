@@ -75,8 +75,8 @@ class Runner:
             return None
         if self._create(decided):
             return None
-        self.workers.stop(decided.stop, self.signals.again)
         self._change(decided)
+        self.workers.stop(decided.stop, self.signals.again)
         before = len(self.workers.processes)
         for trial in decided.start:
             self.workers.start(self.records.trials[trial.name])

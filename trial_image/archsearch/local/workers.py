@@ -20,6 +20,7 @@ from archsearch.local.process import NODE, Process, start
 from archsearch.local.records import Attempts, Records
 from archsearch.planning import Execution, Search
 from archsearch.planning.order import data_claim, paths_of, work_of
+from archsearch.planning.outcome import timestamp
 from archsearch.planning.pipeline import learned_objective
 
 GRACE: Final = 60.0
@@ -120,7 +121,8 @@ class Workers:
             return None
         return Execution(
             "Ended", exit_code=EXIT_RESULT, termination=text, ended_at=ended_at, node=NODE,
-            preemptions=attempts.count - 1, run_seconds=attempts.seconds, accelerators=1.0 if self.devices else 0.0,
+            preemptions=attempts.count - 1, accelerator_seconds=attempts.seconds if self.devices else 0.0,
+            until=ended_at,
         )  # fmt: skip
 
     def poll(self) -> bool:
@@ -174,8 +176,11 @@ class Workers:
     def _over(self, process: Process) -> None:
         name = process.trial.name
         self.processes.pop(name, None)
-        ended = process.ended_at or self.clock()
-        self.records.write(self.records.trials[name], process.attempts.over(ended.timestamp()))
+        trial, ended = self.records.trials[name], process.ended_at or self.clock()
+        # What it has used stays used, whether or not it is started again.
+        used = {"accelerator_seconds": process.accelerator_seconds(ended)}
+        status = trial.status.model_copy(update=used | {"accelerator_seconds_until": timestamp(ended)})
+        self.records.write(trial.model_copy(update={"status": status}), process.attempts.over(ended.timestamp()))
 
 
 CONTRACT: Final = (EXIT_RESULT, EXIT_USER_ERROR, EXIT_INFEASIBLE)

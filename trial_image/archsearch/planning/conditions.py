@@ -27,19 +27,26 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """All conditions after the claims are made; those of `before` keep their transition time where status is equal."""
     known = {condition.type: condition for condition in before}
+    return tuple(_condition(kind, claims[kind], known.get(kind), generation, now) for kind in TYPES)
+
+
+def with_claim(
+    before: Sequence[Condition], kind: str, claim: Claim, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions with one of them anew, and the others as they are."""
+    known = {condition.type: condition for condition in before}
+    known[kind] = _condition(kind, claim, known.get(kind), generation, now)
+    return tuple(known[name] for name in TYPES if name in known)
+
+
+def _condition(kind: str, claim: Claim, old: Condition | None, generation: int, now: datetime) -> Condition:
     moment = timestamp(now)
     assert moment is not None  # noqa: S101 - now is a moment
-    result = []
-    for kind in TYPES:
-        claim, old = claims[kind], known.get(kind)
-        result.append(
-            Condition(
-                type=kind,
-                status=claim.status,
-                observed_generation=generation,
-                last_transition_time=old.last_transition_time if old and old.status == claim.status else moment,
-                reason=claim.reason,
-                message=claim.message[:4096],
-            )
-        )
-    return tuple(result)
+    return Condition(
+        type=kind,
+        status=claim.status,
+        observed_generation=generation,
+        last_transition_time=old.last_transition_time if old and old.status == claim.status else moment,
+        reason=claim.reason,
+        message=claim.message[:4096],
+    )

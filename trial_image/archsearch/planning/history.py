@@ -57,7 +57,7 @@ class History:
         self._space = space_of(spec.space)
         self.objectives: tuple[Objective, ...] = spec.objectives
         self.searched = searched_objectives(spec)
-        self.length = 0
+        self.next_sequence = 0
         self.names: set[str] = set()
         self._indices: defaultdict[WorkKind, set[int]] = defaultdict(set)
         self._gaps: Counter[WorkKind] = Counter()
@@ -81,9 +81,9 @@ class History:
     def add(self, trial: Trial) -> None:
         """Take in one more finished trial."""
         status = trial.status
-        if not trial.finished or status.sequence != self.length:
+        if not trial.finished or status.sequence != self.next_sequence:
             raise ValueError(
-                f"trial must be finished with sequence {self.length}, "
+                f"trial must be finished with sequence {self.next_sequence}, "
                 f"but got {trial.name} {status.state} with {status.sequence}"
             )
         self._take(trial)
@@ -92,10 +92,11 @@ class History:
         status = trial.status
         self.names.add(trial.name)
         self._take_index(trial.spec.work, trial.spec.index)
-        self.length += 1
+        self.next_sequence = max(self.next_sequence, (status.sequence or 0) + 1)
         self.accelerator_seconds += status.accelerator_seconds
         self.preemptions += status.preemptions
-        if status.state == "Failed":
+        if status.state == "Failed" and trial.spec.work != "Preflight":
+            # A preflight is tried twice by itself: one that fails has cost no more than its own time.
             self.failures += 1
             self.last_failure = f"{trial.name}: {status.reason}: {status.message}"
         self.reading = status.metrics_reading or self.reading

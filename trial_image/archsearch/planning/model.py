@@ -13,9 +13,15 @@ Phase = Literal["Queued", "Pending", "Running", "Ended"]
 
 IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 """Reasons of a pending container whose image is not there."""
-BLOCKED_REASONS: Final = IMAGE_REASONS | {"Unschedulable", "CreateContainerConfigError", "CreateContainerError"}
+NO_POD: Final = "NoPod"
+"""Reason of a Job that has no pod yet: for a moment always, for ever where a quota or a webhook refuses its pods."""
+BLOCKED_REASONS: Final = IMAGE_REASONS | {
+    "Unschedulable", "CreateContainerConfigError", "CreateContainerError", NO_POD,
+}  # fmt: skip
 """Reasons for which a pending container does not start by itself."""
 BLOCKED_PATIENCE: Final = timedelta(seconds=15)
+STOPPING: Final = "Stopping"
+"""Reason of a trial whose Job, or pods, are on their way out: another one must not run beside them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,13 @@ class Search:
 
 @dataclass(frozen=True)
 class Execution:
-    """What is known of the Job, or the process, that does a trial's work."""
+    """What is known of the Job, or the process, that does a trial's work.
+
+    created_at: when the latest attempt was made; what patience is counted from.
+    accelerator_seconds: run time times accelerators of all attempts, also of those that left nothing else behind;
+    until: the moment up to which it counts.
+    accelerators: of the latest attempt.
+    """
 
     phase: Phase
     reason: str = ""
@@ -54,15 +66,11 @@ class Execution:
     pod: str = ""
     image_digest: str = ""
     preemptions: int = 0
-    run_seconds: float = 0.0
     accelerators: float = 0.0
+    accelerator_seconds: float = 0.0
+    until: datetime | None = None
     reading: MetricsReading | None = None
     curve: tuple[CurvePoint, ...] = ()
-
-    @property
-    def accelerator_seconds(self) -> float:
-        """Run time of all pods times the accelerators that each asks for."""
-        return self.run_seconds * self.accelerators
 
 
 def blocked(execution: Execution, now: datetime) -> bool:
@@ -79,6 +87,21 @@ class OpenTrial:
 
     trial: Trial
     execution: Execution | None = None
+
+    @property
+    def accelerator_seconds(self) -> float:
+        """What it has used so far. A Job that is gone has taken nothing back."""
+        recorded = self.trial.status.accelerator_seconds
+        return max(recorded, self.execution.accelerator_seconds) if self.execution else recorded
+
+    @property
+    def preemptions(self) -> int:
+        """How often it was preempted. An evicted pod is soon gone; that another runs in its place stays visible."""
+        before, execution = self.trial.status, self.execution
+        if execution is None:
+            return before.preemptions
+        replaced = bool(before.pod and execution.pod and before.pod != execution.pod)
+        return max(before.preemptions + replaced, execution.preemptions)
 
 
 @dataclass(frozen=True)

@@ -2,71 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from archsearch.api.search import ArchitectureSearchSpec
+from archsearch.api.search import ArchitectureSearchSpec, Objective
 from archsearch.api.trial import SEARCH_KINDS, ArchitectureTrialStatus, Trial, TrialResult, TrialState
 from archsearch.api.work import EXIT_INFEASIBLE, EXIT_RESULT, EXIT_USER_ERROR, InvalidMessage, Message, decode
 from archsearch.planning.history import History
-from archsearch.planning.model import Execution
+from archsearch.planning.model import Execution, OpenTrial
 from archsearch.planning.objectives import key_of, violation
 from archsearch.spaces import InvalidArchitecture, Space
 
 
-def judge(
-    trial: Trial, execution: Execution, sequence: int, spec: ArchitectureSearchSpec, space: Space, history: History
+@dataclass(frozen=True)
+class Verdict:
+    """How a trial has ended, and why, in one word and in a sentence."""
+
+    state: TrialState
+    reason: str
+    message: str = ""
+    result: TrialResult | None = None
+
+
+def final_status(
+    item: OpenTrial, execution: Execution, verdict: Verdict, ended_at: datetime, sequence: int, objective: Objective
 ) -> ArchitectureTrialStatus:
-    """The status of a trial whose container has ended: its result, or why there is none."""
-    state, reason, message, result = _verdict(trial, execution, spec, space, history)
-    objective = result.metrics.get(key_of(history.searched[0])) if result else None
+    """The last status of a trial. objective: the first of those that search trials report."""
+    value = verdict.result.metrics.get(key_of(objective)) if verdict.result else None
     return ArchitectureTrialStatus(
-        state=state,
-        reason=reason,
-        message=message[:2048],
+        state=verdict.state,
+        reason=verdict.reason,
+        message=verdict.message[:2048],
         sequence=sequence,
-        result=result,
-        metrics_reading=execution.reading if state == "Succeeded" else None,
+        result=verdict.result,
+        metrics_reading=execution.reading if verdict.state == "Succeeded" else None,
         start_time=timestamp(execution.started_at),
-        completion_time=timestamp(execution.ended_at),
-        accelerator_seconds=execution.accelerator_seconds,
-        preemptions=preemptions_of(trial, execution),
+        completion_time=timestamp(ended_at),
+        accelerator_seconds=item.accelerator_seconds,
+        preemptions=item.preemptions,
         node=execution.node,
         pod=execution.pod,
         image_digest=execution.image_digest,
-        objective="" if objective is None else f"{objective:.4g}",
+        objective="" if value is None else f"{value:.4g}",
     )
 
 
-Verdict = tuple[TrialState, str, str, TrialResult | None]
-
-
-def _verdict(
-    trial: Trial, execution: Execution, spec: ArchitectureSearchSpec, space: Space, history: History
-) -> Verdict:
+def judge(trial: Trial, execution: Execution, spec: ArchitectureSearchSpec, space: Space, history: History) -> Verdict:
+    """What a container that has ended has come to: its result, or why there is none."""
     if execution.exit_code == EXIT_RESULT:
         try:
             message = decode(execution.termination)
             result = _checked(trial, message, spec, space, history)
         except (InvalidMessage, InvalidArchitecture, ValueError) as error:
-            return "Failed", "InvalidResult", str(error), None
+            return Verdict("Failed", "InvalidResult", str(error))
         if trial.spec.work in SEARCH_KINDS and (broken := violation(spec.constraints, result.metrics)):
-            return "Infeasible", "BeyondConstraint", broken, result
-        return "Succeeded", "Completed", "", result
+            return Verdict("Infeasible", "BeyondConstraint", broken, result)
+        return Verdict("Succeeded", "Completed", "", result)
     said = _error_of(execution)
     if execution.failure == "OutOfMemory":
-        return "Failed", "OutOfMemory", said or "the container used more memory than its limit and was killed", None
+        return Verdict("Failed", "OutOfMemory", said or "the container used more memory than its limit and was killed")
     if execution.failure == "DeadlineExceeded":
-        limit = spec.trial.active_deadline_seconds
-        return "Failed", "DeadlineExceeded", f"the trial ran longer than trial.activeDeadlineSeconds ({limit} s)", None
+        limit = f"trial.activeDeadlineSeconds ({spec.trial.active_deadline_seconds} s)"
+        return Verdict("Failed", "DeadlineExceeded", f"the trial ran longer than {limit}")
     if execution.failure == "NodeLost":
-        return "Failed", "NodeLost", said or "the pod is gone and left no result", None
+        return Verdict("Failed", "NodeLost", said or "the pod is gone and left no result")
     if execution.exit_code == EXIT_INFEASIBLE:
-        return "Infeasible", "BeyondConstraint", said, None
+        # Outside the search there is no other architecture to take: it is a failure like any other.
+        return Verdict("Infeasible" if trial.spec.work in SEARCH_KINDS else "Failed", "BeyondConstraint", said)
     if execution.exit_code == EXIT_USER_ERROR:
-        return "Failed", "UserError", said, None
+        return Verdict("Failed", "UserError", said)
     reason = execution.reason if execution.exit_code is None and execution.reason else "Crashed"
     code = "" if execution.exit_code is None else f"exit code {execution.exit_code}: "
-    return "Failed", reason, code + (said or execution.message or "the container left no message"), None
+    return Verdict("Failed", reason, code + (said or execution.message or "the container left no message"))
 
 
 def _error_of(execution: Execution) -> str:
@@ -107,13 +114,6 @@ def _checked(
     if work == "Export" and not any(artifact.format == "onnx" for artifact in message.artifacts):
         raise InvalidMessage("termination message must have an onnx file among its artifacts, but got none")
     return TrialResult.model_validate(message.model_dump(exclude={"version", "error"}))
-
-
-def preemptions_of(trial: Trial, execution: Execution) -> int:
-    """How often a trial was preempted. An evicted pod is soon gone; that another runs in its place stays visible."""
-    before = trial.status
-    replaced = bool(before.pod and execution.pod and before.pod != execution.pod)
-    return max(before.preemptions + replaced, execution.preemptions)
 
 
 def timestamp(moment: datetime | None) -> str | None:

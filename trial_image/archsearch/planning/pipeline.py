@@ -81,7 +81,7 @@ def locate(search: Search, history: History, space: Space) -> Position:
     """The stage that a search is in, from what is finished."""
     preflight = Item("Preflight")
     if not _succeeded(preflight, history):
-        failed = [trial for trial in history.stages["Preflight"] if trial.status.state == "Failed"]
+        failed = history.stages["Preflight"]
         if failed and (failed[-1].status.reason == "UserError" or len(failed) >= ATTEMPTS):
             return Position("Preflight", ended=("PreflightFailed", failed[-1].status.message))
         return Position("Preflight", (preflight,))
@@ -99,7 +99,7 @@ def locate(search: Search, history: History, space: Space) -> Position:
     retrain = search.spec.retrain
     training = [
         Item("Retrain", entry, seed=derive_seed(search.spec.seed, "Retrain", number), epochs=retrain.epochs)
-        for entry in chosen for number in range(retrain.seeds)
+        for entry in chosen[: retrain.top_k] for number in range(retrain.seeds)
     ]  # fmt: skip
     if left := _left(training, history):
         return Position("Retrain", left)
@@ -144,7 +144,14 @@ def winner(search: Search, history: History) -> Scored | None:
     compared = [(_mean_score(learned, trials), entry) for entry, trials in trained if trials]
     if compared:
         return max(compared, key=lambda pair: pair[0])[1]
-    return chosen[0] if chosen else (history.contenders[0] if history.contenders else None)
+    if chosen:
+        return chosen[0]
+    return next((entry for entry in history.contenders if keeps_limits(search, history, entry)), None)
+
+
+def keeps_limits(search: Search, history: History, entry: Scored) -> bool:
+    """Whether nothing that was measured of it is beyond a constraint."""
+    return violation(search.spec.constraints, all_metrics(history, entry)) is None
 
 
 def learned_objective(objectives: Sequence[Objective]) -> Objective:

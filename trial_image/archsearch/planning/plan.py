@@ -9,20 +9,14 @@ from itertools import islice
 
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.search import ArchitectureSearchSpec
-from archsearch.api.trial import (
-    SEARCH_KINDS,
-    ArchitectureTrialSpec,
-    ArchitectureTrialStatus,
-    Trial,
-    TrialResult,
-    WorkKind,
-)
+from archsearch.api.trial import SEARCH_KINDS, ArchitectureTrialSpec, Trial, TrialResult, WorkKind, thinned
 from archsearch.planning.early_stopping import median_stop
 from archsearch.planning.history import History
 from archsearch.planning.model import (
     BLOCKED_PATIENCE,
     BLOCKED_REASONS,
     IMAGE_REASONS,
+    STOPPING,
     Ask,
     Execution,
     NewTrial,
@@ -33,7 +27,7 @@ from archsearch.planning.model import (
     blocked,
 )
 from archsearch.planning.objectives import key_of
-from archsearch.planning.outcome import judge, preemptions_of, timestamp
+from archsearch.planning.outcome import Verdict, final_status, judge, timestamp
 from archsearch.planning.pipeline import Position, derive_seed, locate, search_size
 from archsearch.planning.report import report
 from archsearch.spaces import Architecture, Space, space_of
@@ -58,25 +52,28 @@ def plan(search: Search, history: History, open_trials: Sequence[OpenTrial], now
     ended = position.ended
     if ended is None and position.stage != "Done":
         ended = _out_of_budget(search, history, opened, now)
-    status = report(search, history, opened, replace(position, ended=ended), search_size(search, space), now)
+    finished = ended is not None or position.stage == "Done"
+    idle = "SearchEnded" if finished else "Suspended" if search.spec.suspend else "Created"
+    stop = _stoppable(opened) if finished or search.spec.suspend else ()
+    states = tuple(change for item in opened if (change := _change(item, idle, stops=item.trial.name in stop)))
+    # The status tells of the trials as they are once these are written.
+    told = {change.trial.name: change.status for change in states}
+    shown = [replace(item, trial=item.trial.model_copy(update={"status": told.get(item.trial.name, item.trial.status)}))
+             for item in opened]  # fmt: skip
+    status = report(search, history, shown, replace(position, ended=ended), search_size(search, space), now)
     if outcomes:
         return Plan(status=status, outcomes=outcomes, look_again=0.0)
-    if ended or search.spec.suspend or position.stage == "Done":
-        idle = "SearchEnded" if ended or position.stage == "Done" else "Suspended"
-        return Plan(
-            status=status,
-            stop=tuple(item.trial.name for item in opened if item.execution is not None),
-            states=tuple(change for item in opened if (change := _change(item, idle))),
-            look_again=None if ended else _look_again(search, history, opened, now),
-        )
+    look_again = None if ended else _look_again(search, history, opened, now)
+    if finished or search.spec.suspend:
+        return Plan(status=status, stop=stop, states=states, look_again=look_again)
     create, asks = _wanted(search, history, opened, position, space)
     return Plan(
         status=status,
         create=create,
         asks=asks,
         start=_startable(search, opened),
-        states=tuple(change for item in opened if (change := _change(item, "Created"))),
-        look_again=_look_again(search, history, opened, now),
+        states=states,
+        look_again=look_again,
     )
 
 
@@ -100,27 +97,24 @@ def _outcomes(
     search: Search, history: History, opened: Sequence[OpenTrial], space: Space, now: datetime
 ) -> tuple[Outcome, ...]:
     """The last statuses of the trials that have ended, in the order in which they ended."""
-    ended: list[tuple[datetime, OpenTrial, ArchitectureTrialStatus | None]] = []
+    ended: list[tuple[datetime, OpenTrial, Execution, Verdict]] = []
     for item in opened:
         execution = item.execution
         if execution is None:
             continue
         if execution.phase == "Ended":
-            ended.append((execution.ended_at or now, item, None))
+            verdict = judge(item.trial, execution, search.spec, space, history)
+            ended.append((execution.ended_at or now, item, execution, verdict))
         elif _image_hopeless(execution, now):
-            ended.append((now, item, _last_word("Failed", execution, execution.reason, execution.message)))
+            ended.append((now, item, execution, Verdict("Failed", execution.reason, execution.message)))
         elif why := _early_stop(search.spec, history, item):
-            ended.append((now, item, _stopped(history, execution, why)))
+            ended.append((now, item, execution, _stopped(history, execution, why)))
     ended.sort(key=lambda entry: (entry[0], entry[1].trial.spec.work, entry[1].trial.spec.index))
-    outcomes = []
-    for position, (_, item, status) in enumerate(ended, start=history.length):
-        if status is None and item.execution is not None:
-            status = judge(item.trial, item.execution, position, search.spec, space, history)
-        elif status is not None:
-            status = status.model_copy(update={"sequence": position, "completion_time": timestamp(now)})
-        if status is not None:
-            outcomes.append(Outcome(item.trial, status))
-    return tuple(outcomes)
+    first = history.searched[0]
+    return tuple(
+        Outcome(item.trial, final_status(item, execution, verdict, moment, sequence, first))
+        for sequence, (moment, item, execution, verdict) in enumerate(ended, start=history.next_sequence)
+    )
 
 
 def _early_stop(spec: ArchitectureSearchSpec, history: History, item: OpenTrial) -> str | None:
@@ -131,25 +125,10 @@ def _early_stop(spec: ArchitectureSearchSpec, history: History, item: OpenTrial)
     return median_stop(rule, item.execution.curve, history.curves, maximize)
 
 
-def _stopped(history: History, execution: Execution, why: str) -> ArchitectureTrialStatus:
+def _stopped(history: History, execution: Execution, why: str) -> Verdict:
     """A trial that was stopped early is told to the searcher with the last value that it reached."""
     value = {key_of(history.searched[0]): execution.curve[-1].value}
-    status = _last_word("Stopped", execution, "MedianStop", why)
-    return status.model_copy(update={"result": TrialResult(metrics=value, curve=execution.curve)})
-
-
-def _last_word(state: str, execution: Execution, reason: str, message: str) -> ArchitectureTrialStatus:
-    return ArchitectureTrialStatus.model_validate(
-        {
-            "state": state,
-            "reason": reason,
-            "message": message[:2048],
-            "startTime": timestamp(execution.started_at),
-            "acceleratorSeconds": execution.accelerator_seconds,
-            "preemptions": execution.preemptions,
-            "node": execution.node,
-        }
-    )
+    return Verdict("Stopped", "MedianStop", why, TrialResult(metrics=value, curve=thinned(execution.curve)))
 
 
 def _image_hopeless(execution: Execution, now: datetime) -> bool:
@@ -178,8 +157,7 @@ def _out_of_budget(
 
 
 def _gpu_hours(history: History, opened: Sequence[OpenTrial]) -> float:
-    running = sum(item.execution.accelerator_seconds for item in opened if item.execution)
-    return (history.accelerator_seconds + running) / 3600
+    return (history.accelerator_seconds + sum(item.accelerator_seconds for item in opened)) / 3600
 
 
 def _deadline(search: Search) -> datetime | None:
@@ -256,24 +234,39 @@ def _startable(search: Search, opened: Sequence[OpenTrial]) -> tuple[Trial, ...]
     return tuple(idle[: max(0, search.spec.budget.parallel_trials - busy)])
 
 
-def _change(item: OpenTrial, idle: str) -> Outcome | None:
-    """An open trial's status, where it is not what was written last."""
+def _stoppable(opened: Sequence[OpenTrial]) -> tuple[str, ...]:
+    """The open trials that something runs, and is not on its way out already."""
+    return tuple(item.trial.name for item in opened if item.execution and item.execution.reason != STOPPING)
+
+
+def _change(item: OpenTrial, idle: str, *, stops: bool) -> Outcome | None:
+    """An open trial's status, where it is not what was written last.
+
+    What a running one has used grows with the clock. It is written with any other change, and before a Job is removed:
+    from then on nothing else says it.
+    """
     execution, before = item.execution, item.trial.status
     if execution is None:
-        after = before.model_copy(update={"state": "Pending", "reason": idle, "message": "", "node": "", "pod": ""})
+        changes: dict[str, object] = {"state": "Pending", "reason": idle, "message": "", "node": "", "pod": ""}
     else:
-        after = before.model_copy(
-            update={
-                "state": execution.phase,
-                "reason": execution.reason,
-                "message": execution.message[:2048],
-                "start_time": timestamp(execution.started_at),
-                "preemptions": preemptions_of(item.trial, execution),
-                "pod": execution.pod or before.pod,
-                "node": execution.node,
-            }
-        )
-    return None if after == before else Outcome(item.trial, after)
+        changes = {
+            "state": execution.phase,
+            "reason": execution.reason,
+            "message": execution.message[:2048],
+            "start_time": timestamp(execution.started_at),
+            "preemptions": item.preemptions,
+            "pod": execution.pod or before.pod,
+            "node": execution.node,
+        }
+    after = before.model_copy(update=changes)
+    used = execution is not None and item.accelerator_seconds > before.accelerator_seconds
+    if after == before and not (stops and used):
+        return None
+    if used and execution is not None:
+        counted = {"accelerator_seconds": item.accelerator_seconds,
+                   "accelerator_seconds_until": timestamp(execution.until)}  # fmt: skip
+        after = after.model_copy(update=counted)
+    return Outcome(item.trial, after)
 
 
 def _look_again(search: Search, history: History, opened: Sequence[OpenTrial], now: datetime) -> float | None:

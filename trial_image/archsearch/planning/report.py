@@ -23,8 +23,8 @@ from archsearch.planning.conditions import Claim, conditions
 from archsearch.planning.history import History, Scored, objective_keys
 from archsearch.planning.model import OpenTrial, Search, blocked
 from archsearch.planning.objectives import key_of, scores, spread
-from archsearch.planning.outcome import preemptions_of, timestamp
-from archsearch.planning.pipeline import Position, all_metrics, learned_objective, winner
+from archsearch.planning.outcome import timestamp
+from archsearch.planning.pipeline import Position, all_metrics, keeps_limits, learned_objective, winner
 from archsearch.spaces import space_of
 
 FRONT = 16
@@ -57,7 +57,7 @@ def report(
         best=_best(search, history, best) if best else None,
         front=_front(search, history),
         hardware=_hardware(history, best.trial) if best else (),
-        usage=_usage(search, history),
+        usage=_usage(search, history, opened),
         reproducibility=_reproducibility(search, history),
     )
 
@@ -125,8 +125,7 @@ def _counts(history: History, opened: Sequence[OpenTrial], total: int) -> TrialC
         failed=history.states["Failed"],
         infeasible=history.states["Infeasible"],
         stopped=history.states["Stopped"],
-        preemptions=history.preemptions
-        + sum(preemptions_of(item.trial, item.execution) for item in opened if item.execution),
+        preemptions=history.preemptions + sum(item.preemptions for item in opened),
         done=f"{history.search_trials}/{total}",
     )
 
@@ -166,7 +165,7 @@ def _retrained(search: Search, history: History, best: Scored) -> Retrained | No
 
 def _front(search: Search, history: History) -> tuple[FrontEntry, ...]:
     keys = objective_keys(history.searched)
-    entries = sorted(history.front)
+    entries = [entry for entry in sorted(history.front) if keeps_limits(search, history, entry)]
     kept = spread([scores(history.searched, entry.metrics) for entry in entries], FRONT) if entries else []
     return tuple(
         FrontEntry(
@@ -187,8 +186,10 @@ def _hardware(history: History, source: str) -> tuple[HardwareProfile, ...]:
     return tuple(found.values())
 
 
-def _usage(search: Search, history: History) -> Usage:
-    hours = round(history.accelerator_seconds / 3600, 6)
+def _usage(search: Search, history: History, opened: Sequence[OpenTrial]) -> Usage:
+    # What is written down, and not what it has become since: a status must not change with the clock alone.
+    recorded = sum(item.trial.status.accelerator_seconds for item in opened)
+    hours = round((history.accelerator_seconds + recorded) / 3600, 6)
     price = search.spec.budget.price_per_gpu_hour
     return Usage(gpu_hours=hours, estimated_cost=None if price is None else round(hours * float(price), 4))
 
