@@ -6,7 +6,6 @@ before the Job is removed; the search's status is written last. What was done be
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,13 +19,14 @@ from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStat
 from archsearch.api.trial import Trial
 from archsearch.api.work import explain
 from archsearch.planning import OpenTrial, Outcome, Plan, Search, plan, resolve, trial_of
-from archsearch.planning.conditions import Claim, conditions
+from archsearch.planning.conditions import Claim, conditions, with_claim
 from archsearch.planning.model import NewTrial
 from archsearch.planning.propose import Candidate
 from archsearch.spaces import space_of
+from archsearch_operator import names
 from archsearch_operator.events import announce
 from archsearch_operator.jobs import job_document, trial_document
-from archsearch_operator.kube import AlreadyExists, Conflict, Kube, NamespaceGoing
+from archsearch_operator.kube import UNAVAILABLE, AlreadyExists, Conflict, Kube, NamespaceGoing, Refused
 from archsearch_operator.ledger import Ledger, owner_uid, trial_from
 from archsearch_operator.metrics import Metrics
 from archsearch_operator.observe import observe
@@ -41,6 +41,17 @@ RESYNC = 60.0
 """Seconds after which a search that is going on is looked at even if no event came."""
 STEPS = 20
 """Plans made in one look before another search gets its turn."""
+
+
+def hindered(
+    status: ArchitectureSearchStatus, why: Exception, generation: int, now: datetime
+) -> ArchitectureSearchStatus:
+    """The status of a search that cannot go on before somebody does something about it."""
+    reason = "ApiRefused" if isinstance(why, Refused) else "OperatorError"
+    claim = Claim("False", reason, str(why) if isinstance(why, Refused) else f"{type(why).__name__}: {why}")
+    return status.model_copy(
+        update={"conditions": with_claim(status.conditions, "Progressing", claim, generation, now)}
+    )  # fmt: skip
 
 
 class Foreign(Exception):
@@ -72,10 +83,16 @@ class Controller:
                 # Somebody wrote first. What is in memory may be older than what is stored.
                 self._drop(key)
                 self.queue.add_rate_limited(key)
-            except Exception:
+            except UNAVAILABLE as error:
+                # What is in memory stays: whatever was written all the same is seen by the next look, and reading
+                # everything again is the last thing that a busy API server needs.
+                delay = self.queue.add_rate_limited(key)
+                log.warning("%s: %s; looking again in %.1f s", key, error, delay)
+            except Exception as error:
                 self._drop(key)
                 delay = self.queue.add_rate_limited(key)
                 log.exception("%s: looking again in %.1f s", key, delay)
+                await self._confess(key, error)
             else:
                 self.queue.forget(key)
                 if again is not None:
@@ -110,10 +127,13 @@ class Controller:
             if decided.outcomes:
                 await self._record(search, ledger, decided.outcomes)
                 continue
-            created = await self._create(search, ledger, decided)
-            if created:
-                continue
-            await self._run(search, ledger, decided)
+            try:
+                if await self._create(search, ledger, decided):
+                    continue
+                await self._run(search, ledger, decided)
+            except Refused as refusal:
+                await self._publish(document, search, hindered(decided.status, refusal, search.generation, now))
+                raise
             await self._publish(document, search, decided.status)
             self.metrics.update(str(key), decided.status)
             return self._again(search, decided, opened)
@@ -150,30 +170,28 @@ class Controller:
 
     async def _observe(self, key: Key, search: Search, ledger: Ledger) -> list[OpenTrial]:
         """The open trials and what their Jobs are doing. Jobs of trials that are not open are removed."""
-        jobs, pods = await asyncio.gather(self.kube.jobs(key), self.kube.pods(key))
-        by_trial = {job["metadata"]["name"]: job for job in jobs}
-        by_job: dict[str, list[Document]] = {}
-        for pod in pods:
-            by_job.setdefault(owner_uid(pod), []).append(pod)
+        # Pods last: a Job that is complete in an older list must find its pod in the newer one.
+        by_trial = {job["metadata"]["name"]: job for job in await self.kube.jobs(key)}
+        pods: dict[str, list[Document]] = {}
+        for pod in await self.kube.pods(key):
+            pods.setdefault(pod["metadata"]["labels"].get(names.TRIAL, ""), []).append(pod)
         unfinished = ledger.unfinished()
-        names = {trial.name for _, trial in unfinished}
+        wanted = {trial.name for _, trial in unfinished}
+        uids = {item["metadata"]["uid"] for item in ledger.open.values()}
         for name, job in by_trial.items():
-            mine = owner_uid(job) in {item["metadata"]["uid"] for item in ledger.open.values()}
-            if (
-                name not in names
-                and not job["metadata"].get("deletionTimestamp")
-                and (mine or name in ledger.history.names)
-            ):
+            known = owner_uid(job) in uids or name in ledger.history.names
+            if name not in wanted and known and not job["metadata"].get("deletionTimestamp"):
                 await self.kube.delete_job(search.namespace, name)
         now = self.clock()
         opened: list[Observed] = []
         for document, trial in unfinished:
-            found = by_trial.get(trial.name)
-            if found is None or owner_uid(found) != document["metadata"]["uid"]:
-                opened.append((OpenTrial(trial), []))
-                continue
-            own = by_job.get(found["metadata"]["uid"], [])
-            opened.append((OpenTrial(trial, observe(found, own, now)), own))
+            found, own = by_trial.get(trial.name), pods.get(trial.name, [])
+            mine = found if found is not None and owner_uid(found) == document["metadata"]["uid"] else None
+            if mine is not None:
+                own = [pod for pod in own if owner_uid(pod) == mine["metadata"]["uid"]]
+            # Pods whose Job is gone must be gone too before there is another.
+            seen = observe(mine, own, trial.status, now) if mine is not None or own else None
+            opened.append((OpenTrial(trial, seen), own))
         return await self.reader.read(search, opened)
 
     async def _record(self, search: Search, ledger: Ledger, outcomes: tuple[Outcome, ...]) -> None:
@@ -217,6 +235,9 @@ class Controller:
             return document
 
     async def _run(self, search: Search, ledger: Ledger, decided: Plan) -> None:
+        # What a trial has used is written down before its Job goes.
+        for change in decided.states:
+            await self._write_trial(ledger, change)
         for name in decided.stop:
             await self.kube.delete_job(search.namespace, name)
         for trial in decided.start:
@@ -227,18 +248,29 @@ class Controller:
                 job = await self.kube.get_job(search.namespace, trial.name)
                 if job is not None and owner_uid(job) != uid:
                     raise Foreign(f"Job {trial.name} belongs to another owner") from None
-        for change in decided.states:
-            await self._write_trial(ledger, change)
 
     async def _write_trial(self, ledger: Ledger, outcome: Outcome) -> None:
         name = outcome.trial.name
         ledger.open[name] = await self.kube.write_status(ledger.open[name], outcome.status.wire())
 
     async def _publish(self, document: Document, search: Search, status: ArchitectureSearchStatus) -> None:
-        if status == search.status:
+        # As they are written: what was read back has lists where the plan has tuples.
+        if status.wire() == search.status.wire():
             return
         await self.kube.write_status(document, status.wire())
         await announce(self.kube, document, search.status, status, self.clock())
+
+    async def _confess(self, key: Key, error: Exception) -> None:
+        """Tell the user of an error that is this operator's, or of an object that it cannot work with."""
+        try:
+            document = await self.kube.get_search(key)
+            if document is not None:
+                before, generation = _status(document), document["metadata"]["generation"]
+                after = hindered(before, error, generation, self.clock())
+                if after.wire() != before.wire():
+                    await self.kube.write_status(document, after.wire())
+        except (Conflict, *UNAVAILABLE) as other:
+            log.warning("%s: the error could not be told in the status: %s", key, other)
 
     async def _refuse(self, document: Document, problem: str) -> None:
         """A stored spec that this operator does not understand: written by a newer CRD, or before a rule was added."""

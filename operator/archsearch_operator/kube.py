@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from archsearch.api.base import GROUP, VERSION
@@ -29,6 +30,10 @@ class Conflict(Exception):
 
 class AlreadyExists(Exception):
     """There is an object of that name."""
+
+
+class Refused(Exception):
+    """The API server will not have the object: a quota, a rule, or a permission. str() is what it said."""
 
 
 class NamespaceGoing(Exception):
@@ -132,6 +137,8 @@ class Kube:
                 raise AlreadyExists(document["metadata"]["name"]) from error
             if error.status == 403 and "NamespaceTerminating" in str(error.body):
                 raise NamespaceGoing(document["metadata"]["namespace"]) from error
+            if error.status in (400, 403, 422):
+                raise Refused(f"{document['kind']} {document['metadata']['name']}: {_said(error)}") from error
             raise
 
     async def _patch(self, path: str, body: Any, content_type: str) -> Document:
@@ -174,6 +181,18 @@ class Kube:
             raise client.ApiException(status=response.status, reason=response.reason, body=text)
         found: Document = json.loads(data)
         return found
+
+
+UNAVAILABLE: Final = (client.ApiException, Refused, aiohttp.ClientError, TimeoutError, OSError)
+"""What a request may end in through no fault of this program's."""
+
+
+def _said(error: client.ApiException) -> str:
+    """The API server's own words."""
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (ValueError, TypeError, KeyError):
+        return str(error.reason)
 
 
 def _trials(namespace: str) -> str:

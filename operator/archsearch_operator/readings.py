@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from archsearch.api.trial import MetricsReading
+from archsearch.api.metrics import usable
+from archsearch.api.trial import MAX_EPOCHS, MetricsReading
 
 OBJECTIVE_METRIC: Final = "archsearch_trial_objective"
 EPOCH_METRIC: Final = "archsearch_trial_epoch"
@@ -72,10 +73,10 @@ class MetricsSource(Protocol):
 def curve_of(points: Iterable[tuple[float, float]]) -> Curve:
     """A curve of (epoch, value) points in the order in which they were seen; of an epoch the last one counts.
 
-    Values from before the first epoch's end and numbers that are not finite are left out; at most 512 points stay,
-    the last one always.
+    Values from before the first epoch's end, and numbers that nobody can calculate with, are left out; at most 512
+    points stay, the last one always.
     """
-    last = {int(epoch): value for epoch, value in points if 1 <= epoch < math.inf and math.isfinite(value)}
+    last = {int(epoch): value for epoch, value in points if 1 <= epoch <= MAX_EPOCHS and usable(value)}
     epochs = sorted(last)
     stride = math.ceil(len(epochs) / MAX_CURVE) or 1
     return tuple((epoch, last[epoch]) for epoch in epochs[::-1][::stride][::-1])

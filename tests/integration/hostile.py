@@ -5,6 +5,7 @@ It stands for anybody's container. Standard library only.
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -29,6 +30,9 @@ elif behaviour == "hungry":
     while True:
         hoard.append(bytearray(16 << 20))
         time.sleep(0.01)
+elif behaviour == "stubborn":
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    time.sleep(15)
 elif behaviour == "crash":
     print("loading")
     print("boom: the disk is on fire")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from user import User
 
@@ -62,6 +64,28 @@ def test_a_container_that_breaks_the_contract(user: User, hostile_image: str, be
     assert words in message
     user.wait(lambda: not user.get("jobs")["items"], 60, "the last Job to go")
     print(f"trial {trial['state']} {trial['reason']}: {trial['message']}\nSucceeded={status} {why}: {message}")
+
+
+def test_a_job_that_somebody_deletes_is_made_again_only_when_its_pod_is_gone(user: User, hostile_image: str):
+    """Two pods of one trial would use two GPUs and write one checkpoint."""
+    budget = {"maxTrials": 1, "maxFailedTrials": 0}
+    user.submit("stubborn", budget=budget, trial={"image": hostile_image, "resources": LITTLE}, **ONE)
+    training = ("pods", "-l", "archsearch.dev/work=Train")
+
+    def alive() -> list[str]:
+        pods = [pod for pod in user.get(*training)["items"] if pod["status"]["phase"] in {"Pending", "Running"}]
+        return [pod["metadata"]["name"] for pod in pods]
+
+    first = user.wait(lambda: [p for p in user.get(*training)["items"] if p["status"]["phase"] == "Running"], 60,
+                      "the trial to run")[0]["metadata"]["name"]  # fmt: skip
+    user.kubectl("delete", "job", user.trials("Train")[0]["metadata"]["name"], "--wait=false")
+    reasons, end = set(), time.monotonic() + 90
+    while not (now := alive()) or now == [first]:
+        assert time.monotonic() < end, user.report()
+        reasons.add(user.trials("Train")[0]["status"].get("reason"))
+        time.sleep(0.2)
+    assert len(now) == 1, f"two pods ran for one trial: {now}"
+    assert "Stopping" in reasons
 
 
 def test_an_edit_of_an_immutable_field_is_refused(user: User):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,13 +88,20 @@ class Operator:
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    metrics_port: int = field(default_factory=free_port)
+
+    def metric(self, name: str) -> float:
+        """A value that it shows of itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
     def start(self) -> Operator:
         environment = os.environ | {
             "KUBECONFIG": str(self.kubeconfig),
             "ARCHSEARCH_NAMESPACE": self.namespace,
             "ARCHSEARCH_TRIAL_IMAGE": "example.org/trial:1",
-            "ARCHSEARCH_METRICS_PORT": str(free_port()),
+            "ARCHSEARCH_METRICS_PORT": str(self.metrics_port),
             "ARCHSEARCH_HEALTH_PORT": str(free_port()),
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "operator"), str(REPOSITORY / "trial_image")]),
         }  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archsearch.api.trial import CurvePoint
 from archsearch_operator import promql
 from archsearch_operator.prometheus import MAX_ANSWER, PrometheusSource
 from archsearch_operator.promql import AnswerError
@@ -394,3 +395,11 @@ def test_a_curve_keeps_the_last_value_of_an_epoch_and_stays_short():
 async def unused_port() -> int:
     async with Peer(b"").running() as peer:
         return peer.port
+
+
+def test_epochs_and_values_that_no_trial_can_have_are_left_out_of_a_curve():
+    """Each point that is kept must fit in a trial's record: the search of a boasting pod would stand still."""
+    points = [(0, 0.1), (1, 0.2), (1e12, 0.3), (2, 1e300), (3, math.nan), (math.inf, 0.4), (4, -1e99)]
+    curve = curve_of(points)
+    assert curve == ((1, 0.2), (4, -1e99))
+    assert [CurvePoint(epoch=epoch, value=value).epoch for epoch, value in curve] == [1, 4]

@@ -146,3 +146,58 @@ def test_a_namespace_that_is_deleted_under_a_search_is_no_error(namespace, opera
         namespace.client.request("DELETE", f"/api/v1/namespaces/{namespace.name}")
         wait_for(lambda: not _exists(namespace, "s"), 60, "the search to go")
     assert "Traceback" not in operator.log.read_text()
+
+
+def test_a_job_that_the_api_server_refuses_is_told_and_made_once_it_may_be(namespace, operator):
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
+             "spec": {"hard": {"count/jobs.batch": "0"}}}  # fmt: skip
+    path = f"/api/v1/namespaces/{namespace.name}/resourcequotas/none"
+    namespace.client.apply(path, quota)
+    wait_for(lambda: "hard" in namespace.client.get(path).get("status", {}), 30, "the quota")
+    namespace.submit("s", budget={"maxTrials": 1}, **SMALL | {"retrain": {"topK": 0}})
+    wait_for(lambda: namespace.condition("s", "Progressing")[1] == "ApiRefused", 30, "the condition")
+    status, _, message = namespace.condition("s", "Progressing")
+    assert status == "False"
+    assert "exceeded quota: none" in message
+    assert namespace.search("s")["status"]["stage"] == "Preflight"
+    namespace.client.request("DELETE", path)
+    with SimulatedNode(namespace.client, namespace.name, lambda work: Ending(0, 0, good_message(work))):
+        wait_for(lambda: finished(namespace, "s"), 60, "the search")
+    assert namespace.condition("s", "Progressing")[1] == "Completed"
+    assert "Traceback" not in operator.log.read_text()
+
+
+def test_a_search_whose_records_somebody_broke_says_so_and_holds_up_no_other(control_plane, namespace, tmp_path):
+    spec = SMALL | {"retrain": {"topK": 0}}
+    with (
+        SimulatedNode(namespace.client, namespace.name, lambda work: Ending(0, 0, good_message(work))),
+        Operator(control_plane.kubeconfig, namespace.name, tmp_path / "operator.log"),
+    ):
+        namespace.submit("bad", budget={"maxTrials": 1}, **spec)
+        wait_for(lambda: finished(namespace, "bad"), 60, "the search")
+    trial = namespace.trials("Train")[0]["metadata"]["name"]
+    path = f"/apis/archsearch.dev/v1alpha1/namespaces/{namespace.name}/architecturetrials/{trial}/status"
+    namespace.client.merge(path, {"status": {"result": {"architecture": {"evil": "conv"}}}})
+    namespace.edit("bad", budget={"maxTrials": 2})
+    with (
+        SimulatedNode(namespace.client, namespace.name, lambda work: Ending(0, 0, good_message(work))),
+        Operator(control_plane.kubeconfig, namespace.name, tmp_path / "operator.log"),
+    ):
+        namespace.submit("good", budget={"maxTrials": 2}, **spec)
+        wait_for(lambda: namespace.condition("bad", "Progressing")[1] == "OperatorError", 30, "the condition")
+        wait_for(lambda: finished(namespace, "good"), 60, "the other search")
+    assert "evil" in namespace.condition("bad", "Progressing")[2]
+    assert namespace.condition("good", "Succeeded")[:2] == ("True", "Completed")
+
+
+def test_a_finished_search_is_looked_at_without_being_written(namespace, operator):
+    cells = {"dartsCells": {"nodes": 1}}
+    namespace.submit("s", budget={"maxTrials": 1}, **SMALL | {"space": cells, "retrain": {"topK": 0}})
+    with SimulatedNode(namespace.client, namespace.name, lambda work: Ending(0, 0, good_message(work))):
+        wait_for(lambda: finished(namespace, "s") and not namespace.jobs(), 60, "the search")
+    path = f"/apis/archsearch.dev/v1alpha1/namespaces/{namespace.name}/architecturesearches/s"
+    looks = operator.metric("archsearch_reconcile_duration_seconds_count")
+    namespace.client.merge(path, {"metadata": {"annotations": {"somebody": "was here"}}})
+    changed = namespace.search("s")
+    wait_for(lambda: operator.metric("archsearch_reconcile_duration_seconds_count") > looks, 20, "another look")
+    assert namespace.search("s")["metadata"]["resourceVersion"] == changed["metadata"]["resourceVersion"]
