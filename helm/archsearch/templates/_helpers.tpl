@@ -39,12 +39,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The port of prometheus.url. */ -}}
-{{- define "archsearch.prometheusPort" -}}
-{{- $url := urlParse .Values.prometheus.url -}}
-{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) -}}
-{{- end -}}
-
 {{- /* All that the operator may do. Each verb is used; see the README. */ -}}
 {{- define "archsearch.rules" -}}
 - apiGroups: [archsearch.dev]
