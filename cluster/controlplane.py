@@ -8,6 +8,7 @@ import shutil
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster import access, network, processes
 from cluster.access import Access
@@ -84,7 +85,7 @@ def start(state: State, settings: Settings) -> Client:
     ready = {"kube-apiserver": pids["kube-apiserver"], **pids}
     until(lambda: client.exists("/readyz"), "a ready API server", state=state, components=ready)
 
-    for component, argv in _controllers(entry, settings).items():
+    for component, argv in _controllers(state, entry, settings).items():
         pids[component] = processes.start(state, component, argv, owner=owner)
     ready = {"kube-controller-manager": pids["kube-controller-manager"], **pids}
     # Pods are refused until the controllers have made this.
@@ -146,7 +147,7 @@ def _api_server(entry: Access, settings: Settings) -> list[str | Path]:
     ]
 
 
-def _controllers(entry: Access, settings: Settings) -> dict[str, list[str | Path]]:
+def _controllers(state: State, entry: Access, settings: Settings) -> dict[str, list[str | Path]]:
     started: dict[str, list[str | Path]] = {
         "kube-controller-manager": [
             binary("kube-controller-manager"),
@@ -156,6 +157,8 @@ def _controllers(entry: Access, settings: Settings) -> dict[str, list[str | Path
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--secure-port=0",
+            # It is made where it is missing, by default below /usr.
+            f"--flex-volume-plugin-dir={state.folder / 'volume-plugins'}",
             # At the defaults 150 Jobs take over 10 s to be marked Complete.
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
@@ -177,4 +180,21 @@ def _controllers(entry: Access, settings: Settings) -> dict[str, list[str | Path
 
 def describe(state: State, settings: Settings) -> None:
     """Write down what kind of cluster lies in this folder, before its first process starts."""
-    state.description.write_text(json.dumps(asdict(settings), indent=2))
+    # Whole or not at all: whoever is killed here leaves nothing that the next one stumbles over.
+    partial = state.description.with_suffix(".partial")
+    partial.write_text(json.dumps({**asdict(settings), "boot": this_boot()}, indent=2))
+    partial.replace(state.description)
+
+
+def described(state: State) -> dict[str, Any]:
+    """What `describe` wrote; empty where there is nothing, or nothing that can be understood."""
+    try:
+        found = json.loads(state.description.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def this_boot() -> str:
+    """Names the time since the machine was started: nothing that was in the kernel before it is there now."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

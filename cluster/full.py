@@ -1,6 +1,5 @@
 """The full cluster: control plane, registry, node and DNS. One at a time on a machine, because it owns the bridge."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from cluster.access import Access
 from cluster.client import Client
 from cluster.controlplane import Ports, Settings
 from cluster.errors import ClusterError
-from cluster.paths import DEFAULT_NAME, State, state_root
+from cluster.paths import DEFAULT_NAME, State, all_states
 from cluster.planes import locked, reap_orphans
 from cluster.progress import say, step
 
@@ -96,6 +95,8 @@ def up(name: str = DEFAULT_NAME) -> bool:
         if processes.running(state) or mounted(state):
             say("    something of an earlier cluster is left: cleaning up first")
         _clean(state)
+        # What is there now is not ours. After this the description says that what is there is.
+        network.require_free()
         try:
             _boot(state)
         except BaseException:
@@ -160,20 +161,24 @@ def _clean(state: State) -> None:
     if left:
         # Never remove files below a mount: they may be somebody's data.
         raise ClusterError(f"these are still in use, end what uses them and repeat: {', '.join(left)}")
-    if state.description.exists():
+    description = controlplane.described(state)
+    if description.get("with_node") and description.get("boot") == controlplane.this_boot():
         network.remove(state)
+        node.remove_traces(state)
         system.restore_settings(state)
+    else:
+        # What there is of networks is somebody else's, and the settings are those of another boot.
+        system.forget_settings(state)
     node.wipe(state, keep_images=images_in_order)
-    for name in ("etcd", "secrets"):
+    for name in ("etcd", "secrets", "volumes", "volume-plugins"):
         shutil.rmtree(state.folder / name, ignore_errors=True)
     for file in (state.kubeconfig, state.description):
         file.unlink(missing_ok=True)
 
 
 def _refuse_second(state: State) -> None:
-    for description in state_root().glob("*/cluster.json"):
-        other = State(description.parent.name)
-        if other != state and json.loads(description.read_text())["with_node"] and processes.running(other):
+    for other in all_states():
+        if other != state and controlplane.described(other).get("with_node") and processes.running(other):
             raise ClusterError(
                 f"only one full cluster fits on a machine, and {other.name!r} is up; "
                 f"stop it with `python -m cluster down --name {other.name}`"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.commands import run
+from cluster.errors import ClusterError
 from cluster.paths import State
 
 BRIDGE = "cni0"
@@ -20,12 +21,24 @@ PLUGINS = Path("/usr/lib/cni")
 # Where CNI itself, and not its plugins, keeps the result of each attachment.
 _RESULTS = Path("/var/lib/cni/results")
 _OURS = re.compile(r"(KUBE|CNI)-")
+_CHAIN = re.compile(r"^:(\S+)")
+
+
+def require_free() -> None:
+    """Raise ClusterError if this machine has the pod network of another Kubernetes, which `remove` would take away."""
+    found = [f"the bridge {BRIDGE}"] * exists() + sorted({chain for line in rules() for chain in _CHAIN.findall(line)})
+    if found:
+        what = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+        raise ClusterError(
+            f"this machine has the pod network of another Kubernetes, such as k3s: {what}. Two do not fit: "
+            f"use that one with CLUSTER=current, or stop it and remove its network (`ip link delete {BRIDGE}`; "
+            "a restart of the machine clears iptables)"
+        )
 
 
 def create_bridge() -> None:
     """Make the bridge before the first pod does: its address is the node's and the API server's."""
-    if not exists():
-        run("ip", "link", "add", BRIDGE, "type", "bridge")
+    run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "address", "replace", f"{NODE_ADDRESS}/{POD_CIDR.partition('/')[2]}", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
     # Service addresses are rewritten before they reach any wire; a machine without a default route needs one for them.

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cluster import access, cgroups, network, processes
@@ -15,6 +16,10 @@ from cluster.paths import State
 from cluster.waiting import until
 
 COMPONENTS = ("containerd", "kubelet", "kube-proxy")
+# Where the kubelet listens for device plugins, and where it names the log of each container once more.
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+_LOG_LINKS = Path("/var/log/containers")
+
 NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
 
 
@@ -119,6 +124,18 @@ def wipe(state: State, *, keep_images: bool) -> None:
         shutil.rmtree(state.containerd, ignore_errors=True)
 
 
+def remove_traces(state: State) -> None:
+    """Remove what the kubelet leaves where no setting moves it, and the folders if nothing else is in them."""
+    for name in ("kubelet.sock", "kubelet_internal_checkpoint"):
+        (_DEVICE_PLUGINS / name).unlink(missing_ok=True)
+    for link in _LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(state.folder):
+            link.unlink()
+    for folder in (_DEVICE_PLUGINS, _DEVICE_PLUGINS.parent, _LOG_LINKS):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def _in_order(state: State) -> Path:
     """A file that exists while containerd is down and left nothing behind but images."""
     return state.containerd / "in-order"
@@ -196,6 +213,8 @@ def _kubelet(state: State, entry: Access) -> list[str | Path]:
         "clusterDNS": [network.DNS_SERVICE_ADDRESS],
         "clusterDomain": "cluster.local",
         "resolvConf": "/dev/null",
+        "podLogsDir": str(home / "logs"),
+        "volumePluginDir": str(state.folder / "volume-plugins"),
         "syncFrequency": "10s",
         "nodeStatusUpdateFrequency": "5s",
         "maxPods": 250,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def state_root() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/archsearch-cluster")
     return Path.home() / ".local" / "state" / "archsearch-cluster"
+
+
+def all_states() -> "Iterator[State]":
+    """The state of each cluster that is described below the root, whether it runs or not."""
+    for description in state_root().glob("*/cluster.json"):
+        # A folder that somebody put there, say as a copy, is not a cluster's.
+        if _NAME.fullmatch(description.parent.name):
+            yield State(description.parent.name)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Control planes without a node: cheap, any number side by side, each with its own name, ports and state folder."""
 
+import errno
 import fcntl
 import itertools
 import json
@@ -15,9 +16,11 @@ from cluster import binaries, controlplane, processes, progress, system
 from cluster.client import Client
 from cluster.controlplane import Ports, Settings
 from cluster.errors import ClusterError
-from cluster.paths import DEFAULT_NAME, State, state_root
+from cluster.paths import DEFAULT_NAME, State, all_states, state_root
 
 _PORT_ATTEMPTS = 4
+# The system says it with a capital letter, programs written in Go without.
+_ADDRESS_IN_USE = os.strerror(errno.EADDRINUSE).lower()
 _numbers = itertools.count(1)
 
 
@@ -109,7 +112,7 @@ def _start(state: State, ports_from: int | None, owner: str) -> None:
         except BaseException as error:
             processes.stop((process.pid for process in processes.find(state.folder)), grace_seconds=0)
             # A port that was free when it was picked may be taken when it is used.
-            taken = "address already in use" in str(error) and ports_from is None
+            taken = _ADDRESS_IN_USE in str(error).lower() and ports_from is None
             if not taken or attempt == _PORT_ATTEMPTS:
                 raise
         else:
@@ -126,13 +129,10 @@ def reap_orphans() -> None:
     """Remove control planes whose owner is gone: a test process that was killed cannot do it itself."""
     dead = [each for each in processes.find() if each.owner and not processes.is_alive(each.owner)]
     processes.stop((each.pid for each in dead), grace_seconds=0)
-    for description in state_root().glob("*/cluster.json"):
-        try:
-            owner = json.loads(description.read_text())["owner"]
-        except (OSError, ValueError, KeyError):
-            continue
+    for state in all_states():
+        owner = controlplane.described(state).get("owner")
         if owner and not processes.is_alive(owner):
-            shutil.rmtree(description.parent, ignore_errors=True)
+            shutil.rmtree(state.folder, ignore_errors=True)
     for lock in state_root().glob("plane-*.lock"):
         if not lock.with_suffix("").is_dir():
             lock.unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """Says what runs of a cluster, in which version, and whether it is in order."""
 
-import json
-
 from cluster import controlplane, dns, full, node, processes, registry
 from cluster.client import Client
 from cluster.paths import State
@@ -9,7 +7,7 @@ from cluster.paths import State
 
 def is_plane(state: State) -> bool:
     """Whether this is a control plane without a node."""
-    return state.description.exists() and not json.loads(state.description.read_text())["with_node"]
+    return controlplane.described(state).get("with_node") is False
 
 
 def report(state: State) -> int:

@@ -95,6 +95,11 @@ def restore_settings(state: State) -> None:
     saved.unlink()
 
 
+def forget_settings(state: State) -> None:
+    """Put nothing back: the machine was restarted, and has settings of its own again."""
+    _saved_settings(state).unlink(missing_ok=True)
+
+
 def _apt_install(packages: list[str]) -> None:
     run("apt-get", "install", "-y", "--no-install-recommends", *packages, env={"DEBIAN_FRONTEND": "noninteractive"})
 
