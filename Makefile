@@ -23,13 +23,21 @@ demo: ## a real cluster, the chart, a real search, the result
 test: ## everything: lint, unit tests, tests on an API server, tests on a cluster
 	@./.ci/suite all
 
-unit: .venv/.ready ## tests that need nothing but Python
+# Programs are built before pytest starts: there nobody would see why it takes so long, and tests have timeouts.
+unit: .venv/.ready ## tests that need nothing but Python; some need helm or Prometheus, where there is Go to build them
+	@$(PYTHON) -m cluster build --if-possible helm prometheus
 	$(PYTEST) -m "not apiserver and not cluster"
 
 api: .venv/.ready ## tests on a real API server (Linux, Go)
+	@$(PYTHON) -m cluster build kubernetes
 	$(PYTEST) -m apiserver
 
-integration: .venv/.ready ## tests on a real cluster (Linux, root, Go; or CLUSTER=current)
+integration: .venv/.ready ## tests on a real cluster (Linux, root, Go; or CLUSTER=current), which stays up
+ifneq ($(CLUSTER),current)
+	@$(PYTHON) -m cluster build helm prometheus
+	@$(PYTHON) -m cluster up >/dev/null
+	@$(PYTHON) -m cluster images >/dev/null
+endif
 	$(PYTEST) -m cluster
 
 lint: .venv/.ready ## style, types, and who may import whom

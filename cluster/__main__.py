@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import addons, demo, full, images, node, planes, status, volumes
+from cluster import addons, binaries, demo, full, images, node, planes, status, volumes
 from cluster.binaries import binary
 from cluster.client import Client
 from cluster.errors import ClusterError
@@ -41,6 +41,8 @@ def _run(options: argparse.Namespace) -> int:
             print(_required(state).kubeconfig)
         case "tool":
             print(binary(options.tool))
+        case "build":
+            return _build(options)
         case "push":
             print(images.publish(state, options.image, options.as_name or Path(options.image).name))
         case "images":
@@ -74,6 +76,14 @@ def _up(options: argparse.Namespace, state: State) -> int:
     return 0
 
 
+def _build(options: argparse.Namespace) -> int:
+    if options.if_possible and (reason := binaries.missing(*options.modules)):
+        say(f"  - {reason}; tests that need it are skipped")
+        return 0
+    binaries.build(*options.modules)
+    return 0
+
+
 def _required(state: State) -> State:
     if not state.kubeconfig.exists():
         raise ClusterError(f"there is no cluster {state.name!r}; start it with `python -m cluster up`")
@@ -98,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     verb("kubeconfig", "print the path of the administrator's kubeconfig")
     tool = verb("tool", "print the path of a program: kubectl, helm, promtool, kwok, …")
     tool.add_argument("tool")
+    build = verb("build", "build programs that are missing, before something that must not take long needs them")
+    build.add_argument("modules", nargs="+", choices=list(binaries.MODULES), metavar="MODULE")
+    build.add_argument("--if-possible", action="store_true", help="where there is no Go, say so and do nothing")
     push = verb("push", "push a local buildah image to the cluster's registry and print what pods call it")
     push.add_argument("image")
     push.add_argument("as_name", nargs="?", metavar="NAME:TAG")

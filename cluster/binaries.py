@@ -6,7 +6,6 @@ of these and of the build's flags: another version is another folder, and checko
 
 import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,10 +110,20 @@ def build(*names: str) -> None:
         _built(MODULES[name])
 
 
+def missing(*names: str) -> str | None:
+    """Why programs of these modules cannot be had here, or None: they are built, or there is Go to build them with."""
+    absent = [name for name in names if not MODULES[name].folder.is_dir()]
+    if not absent or _go():
+        return None
+    return f"{', '.join(absent)} cannot be built: install Go 1.26 or newer and put `go` on the PATH"
+
+
 def _built(module: Module) -> Path:
     folder = module.folder
     if folder.is_dir():
         return folder
+    if reason := missing(module.name):
+        raise ClusterError(reason)
     with _locked(folder):
         if folder.is_dir():
             return folder
@@ -129,7 +138,7 @@ def _build(module: Module, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     run(
-        _go(),
+        _go() or "go",
         "build",
         "-trimpath",
         f"-ldflags=-s -w {module.linker_flags}".strip(),
@@ -146,11 +155,9 @@ def _build(module: Module, folder: Path) -> None:
     partial.rename(folder)
 
 
-def _go() -> str:
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
-        if candidate and os.access(candidate, os.X_OK):
-            return candidate
-    raise ClusterError("Go is not installed: install Go 1.26 or newer and put `go` on the PATH")
+def _go() -> str | None:
+    # The second is where Go's own installer puts it, for a PATH that was never told.
+    return shutil.which("go") or shutil.which("/usr/local/go/bin/go")
 
 
 @contextmanager
