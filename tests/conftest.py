@@ -5,14 +5,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cluster import ControlPlane, FullCluster
-from cluster.binaries import MODULES
+from cluster import ControlPlane, binaries, demo
 from cluster.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -21,9 +19,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def _why_no_control_plane() -> str | None:
     if sys.platform != "linux":
         return f"a control plane runs on Linux, and this is {sys.platform}"
-    if not MODULES["kubernetes"].folder.is_dir() and shutil.which("go") is None:
-        return "a control plane is built with Go, which is not installed"
-    return None
+    return binaries.missing("kubernetes")
+
+
+def _why_no_cluster() -> str | None:
+    if os.environ.get("CLUSTER") == "current":
+        return None
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return "a cluster boots on Debian, as root; CLUSTER=current uses another one"
+    return binaries.missing("kubernetes", "registry", "coredns", "pause", "helm", "prometheus")
 
 
 @pytest.fixture(scope="session")
@@ -41,27 +45,12 @@ def control_plane() -> Iterator[ControlPlane]:
         yield plane
 
 
-@dataclass(frozen=True)
-class CurrentCluster:
-    """The cluster of the user's current context. registry: where its nodes pull the project's images from."""
-
-    kubeconfig: Path
-    registry: str
-
-
 @pytest.fixture(scope="session")
-def full_cluster() -> Iterator[FullCluster | CurrentCluster]:
-    """A cluster that runs pods: this machine's own, booted if need be, or with CLUSTER=current the current context."""
-    if os.environ.get("CLUSTER") == "current":
-        kubeconfig = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-        registry = os.environ.get("ARCHSEARCH_REGISTRY", "")
-        if not registry:
-            pytest.skip("CLUSTER=current needs ARCHSEARCH_REGISTRY: the registry that holds archsearch-operator:dev")
-        yield CurrentCluster(kubeconfig, registry)
-        return
-    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("apt-get") is None:
-        pytest.skip("a cluster boots on Debian, as root; CLUSTER=current uses another one")
-    if reason := _why_no_control_plane():
+def bare_target() -> demo.Target:
+    """A cluster that runs pods, and the project's images, without the operator.
+
+    This machine's own, booted if need be and left up, or with CLUSTER=current that of the current context.
+    """
+    if reason := _why_no_cluster():
         pytest.skip(reason)
-    with FullCluster.start() as cluster:
-        yield cluster
+    return demo.find_target()

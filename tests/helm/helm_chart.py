@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.binaries import MODULES, binary
+from cluster import binaries
 from cluster.commands import run
 from cluster.paths import REPOSITORY
 
@@ -41,19 +42,28 @@ OPERATOR: frozenset[Permission] = frozenset(
 )
 
 
+class Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: 1e+100, as helm writes it, is a number."""
+
+
+_EXPONENT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
 @functools.cache
 def helm_program() -> Path:
     """The helm of the project's version; the user's own where there is no Go to build it with. Skips without both."""
-    if MODULES["helm"].folder.is_dir() or shutil.which("go") is not None:
-        return binary("helm")
+    reason = binaries.missing("helm")
+    if reason is None:
+        return binaries.binary("helm")
     if own := shutil.which("helm"):
         return Path(own)
-    pytest.skip("needs helm, or Go to build it")
+    pytest.skip(reason)
 
 
-def helm(*arguments: str | Path, kubeconfig: Path | None = None) -> str:
-    """Run helm and return what it prints. Raises CommandError."""
-    return run(helm_program(), *arguments, env={"KUBECONFIG": str(kubeconfig or "/nonexistent")})
+def helm(*arguments: str | Path) -> str:
+    """Run helm without a cluster and return what it prints. Raises CommandError."""
+    return run(helm_program(), *arguments, env={"KUBECONFIG": "/nonexistent"})
 
 
 def settings(**values: str) -> list[str]:
@@ -66,7 +76,7 @@ def render(*arguments: str, chart: Path = CHART, release: str = "nas", **values:
     chosen = settings(**{"trialImage": "trial:1", **values})
     where = ["--namespace", NAMESPACE, "--kube-version", KUBERNETES]
     text = helm("template", release, chart, *where, *chosen, *arguments)
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, Loader) if document]
 
 
 def find(documents: list[Json], kind: str, name: str = "nas") -> Json:

@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_chart import CHART, GROUP, OPERATOR, Permission, helm, settings
+from helm_chart import CHART, GROUP, OPERATOR, Permission, settings
 
-from cluster import FullCluster, images
-from cluster.binaries import binary
-from cluster.commands import CommandError, run
+from cluster import demo
+from cluster.commands import CommandError
 from cluster.paths import REPOSITORY
 
 Json = dict[str, Any]
@@ -39,33 +38,33 @@ class Release:
     """A release in a namespace of its own, which both have the same name."""
 
     name: str
-    kubeconfig: Path
-    registry: str
+    target: demo.Target
 
     @property
-    def operator_image(self) -> str:
-        return f"{self.registry}/archsearch-operator:dev"
+    def image(self) -> tuple[str, str]:
+        """Repository and tag of the operator's image."""
+        return demo.split_image("ARCHSEARCH_OPERATOR_IMAGE", self.target.operator_image)
 
     def kubectl(self, *arguments: str, text_input: str | None = None) -> str:
-        program = binary("kubectl") if shutil.which("go") else Path("kubectl")
-        return run(program, *arguments, env={"KUBECONFIG": str(self.kubeconfig)}, text_input=text_input)
+        return self.target.kubectl(*arguments, text_input=text_input)
 
     def get(self, *arguments: str) -> Json:
         found: Json = json.loads(self.kubectl("get", "-n", self.name, *arguments, "-o", "json"))
         return found
 
-    def helm(self, command: str, *arguments: str | Path) -> str:
-        return helm(command, self.name, *arguments, "--namespace", self.name, kubeconfig=self.kubeconfig)
+    def helm(self, command: str, *arguments: str) -> str:
+        return self.target.helm(*command.split(), self.name, *arguments, "--namespace", self.name)
 
     def change(self, command: str, chart: Path = CHART, **values: str) -> str:
         """Install or upgrade, and wait until the operator is ready."""
+        repository, tag = self.image
         chosen = {
-            "image.repository": f"{self.registry}/archsearch-operator",
-            "image.tag": "dev",
-            "trialImage": f"{self.registry}/archsearch-trial:dev",
+            "image.repository": repository,
+            "image.tag": tag,
+            "trialImage": self.target.trial_image,
             "rbac.scope": "Namespaced",
         } | {name.replace("__", "."): value for name, value in values.items()}
-        return self.helm(command, chart, "--wait", "--timeout", "3m", "--take-ownership", *settings(**chosen))
+        return self.helm(command, str(chart), "--wait", "--timeout", "3m", "--take-ownership", *settings(**chosen))
 
     def submit(self, name: str, **spec: Any) -> None:
         task = {"imageClassification": {"dataset": {"builtin": "digits"}}}
@@ -129,11 +128,9 @@ def wait(check: Callable[[], bool], what: str, seconds: float = 60) -> None:
 
 
 @pytest.fixture(scope="module")
-def release(full_cluster: Any) -> Iterator[Release]:
+def release(bare_target: demo.Target) -> Iterator[Release]:
     """The chart, installed; removed at the end, whatever the tests left of it."""
-    if isinstance(full_cluster, FullCluster):
-        images.ensure(full_cluster.state, images.PROJECT[0])
-    found = Release(f"chart-{uuid.uuid4().hex[:6]}", full_cluster.kubeconfig, full_cluster.registry)
+    found = Release(f"chart-{uuid.uuid4().hex[:6]}", bare_target)
     before = crds(found)
     found.kubectl("create", "namespace", found.name)
     found.kubectl("label", "namespace", found.name, "pod-security.kubernetes.io/enforce=restricted")
@@ -144,7 +141,7 @@ def release(full_cluster: Any) -> Iterator[Release]:
         print(f"\ninstalled and ready: {time.monotonic() - began:.1f} s")
         yield found
     finally:
-        helm("uninstall", found.name, "-n", found.name, "--ignore-not-found", "--wait", kubeconfig=found.kubeconfig)
+        found.helm("uninstall", "--ignore-not-found", "--wait")
         found.kubectl("delete", "namespace", found.name)
         restore(found, before)
 
@@ -205,7 +202,7 @@ def of_helms_test(release: Release) -> list[Json]:
 
 
 def test_the_notes_show_a_search_that_is_accepted(release: Release) -> None:
-    notes = helm("get", "notes", release.name, "-n", release.name, kubeconfig=release.kubeconfig)
+    notes = release.helm("get notes")
     (command,) = re.findall(r"^kubectl apply (.*) <<SPEC\n(.*?)^SPEC$", notes, re.MULTILINE | re.DOTALL)
     arguments, spec = command
     answer = release.kubectl("apply", "--dry-run=server", *arguments.split(), text_input=spec)
@@ -220,7 +217,7 @@ def test_the_operators_account_may_do_exactly_this(release: Release) -> None:
 
 
 def test_a_search_whose_image_does_not_exist_says_so(release: Release) -> None:
-    image = f"{release.registry}/nothing-here:1"
+    image = f"{release.image[0]}-nothing-here:1"
     release.submit("absent", trial={"image": image})
     began = time.monotonic()
     wait(lambda: release.condition("absent", "Progressing")[0] == "False", "the search does not progress")
@@ -236,7 +233,7 @@ def test_a_search_whose_image_does_not_exist_says_so(release: Release) -> None:
 
 def test_its_permissions_are_enough_to_record_a_result(release: Release) -> None:
     # The operator's image ends with an error in the place of a trial's: the record is made, closed and kept.
-    release.submit("failing", trial={"image": release.operator_image})
+    release.submit("failing", trial={"image": release.target.operator_image})
     wait(lambda: release.condition("failing", "Succeeded")[0] == "False", "the search has failed")
     trials = release.get("nastrial")["items"]
     assert [each["status"]["state"] for each in trials] == ["Failed"] * len(trials) != []
