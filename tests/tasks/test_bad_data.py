@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from PIL import Image
 
 from archsearch.api.task import Dataset, ImageClassification, Task, VolumeSource
 from archsearch.tasks import DataError, load
+from archsearch.tasks import arrays as arrays_module
 
 
 def read(volume: Path, path: str, percent: int = 20) -> None:
@@ -116,6 +120,97 @@ def test_bad_files(name: str, tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _header(text: str, *, version: int = 1) -> bytes:
+    """The start of a member whose header says this."""
+    length = struct.pack("<H" if version == 1 else "<I", len(text) + 1)
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text.encode() + b"\n"
+
+
+def _declares(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
+    return _header(repr({"descr": descr, "fortran_order": False, "shape": shape}))
+
+
+def _patch(content: bytes, local: int, central: int, value: int) -> bytes:
+    """The zip with two bytes set in every header: at `local` of a local one, at `central` of a central one."""
+    changed = bytearray(content)
+    for signature, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        start = changed.find(signature)
+        while start >= 0:
+            changed[start + offset : start + offset + 2] = value.to_bytes(2, "little")
+            start = changed.find(signature, start + 1)
+    return bytes(changed)
+
+
+def _zip(member: bytes, compression: int = zipfile.ZIP_STORED, declared: int | None = None) -> bytes:
+    """A set whose train_images are these bytes. declared: their size, as the zip's directory has it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, array in arrays().items():
+            archive.writestr(f"{name}.npy", member if name == "train_images" else _npy(array))
+        if declared is not None:
+            archive.getinfo("train_images.npy").file_size = declared
+    return stream.getvalue()
+
+
+GOOD = _npy(np.zeros((30, 8, 8), np.uint8))
+CANNOT = "train_images cannot be read"
+BAD_MEMBERS: dict[str, tuple[bytes, list[str]]] = {
+    "no array": (_zip(b"hello, I am text"), [CANNOT, "magic string"]),
+    "nothing": (_zip(b""), [CANNOT]),
+    "a header that is no Python": (_zip(_header("{'descr': (")), [CANNOT]),
+    "a header that is no dictionary": (_zip(_header("[1, 2]")), [CANNOT]),
+    "a type that does not exist": (_zip(_declares((30, 8, 8), "<q7")), [CANNOT]),
+    "a format of the future": (_zip(_header("{}", version=9)), [CANNOT, "1.0 or 2.0, but is 9.0"]),
+    "a shape beyond the file": (_zip(_declares((10**12, 32, 32)) + bytes(64)), [CANNOT, "1,024,000,000,000,000 bytes"]),
+    "a shape within the file": (_zip(_declares((30, 8, 8)) + bytes(5000)), [CANNOT, "declares 1,920 bytes"]),
+    "a negative shape": (_zip(_declares((-30, -8, 8)) + bytes(1920)), [CANNOT]),
+    "objects": (_zip(_declares((4,), "|O") + bytes(32)), [CANNOT, "plain arrays"]),
+    "Deflate64": (_patch(_zip(GOOD, zipfile.ZIP_DEFLATED), 8, 10, 9), [CANNOT, "compression"]),
+    "encryption": (_patch(_zip(GOOD), 6, 8, 1), [CANNOT, "encrypted"]),
+    "LZMA that is none": (_zip(GOOD, zipfile.ZIP_LZMA).replace(b"\5\0\x5d", b"\5\0\xff"), [CANNOT, "options"]),
+    "Bzip2 that is none": (_patch(_zip(GOOD), 8, 10, zipfile.ZIP_BZIP2), [CANNOT]),
+    "more than any machine holds": (
+        _zip(GOOD, declared=2**50), ["fit into the memory", "1,073,741,824 MiB", "most of it train_images"]),
+    "a name that is no text": (_patch(_zip(GOOD), 6, 8, 0x800).replace(b"train_images", b"\xff" * 12), ["a zip of"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_MEMBERS)
+def test_bad_members(name: str, tmp_path: Path) -> None:
+    content, expected = BAD_MEMBERS[name]
+    (tmp_path / "set.npz").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "set.npz")
+    for part in (str(tmp_path / "set.npz"), *expected):
+        assert part in str(caught.value)
+
+
+def test_the_unchanged_members_are_good(tmp_path: Path) -> None:
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        (tmp_path / "set.npz").write_bytes(_zip(GOOD, compression))
+        read(tmp_path, "set.npz")
+
+
+def test_the_containers_limit_counts_where_it_is_below_the_machines_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(arrays_module, "CGROUP_LIMIT", limit)
+    (tmp_path / "set.npz").write_bytes(_zip(_npy(np.zeros((30, 256, 256), np.uint8))))
+    limit.write_text(f"{2**20}\n")
+    with pytest.raises(DataError, match="memory of 1 MiB, but take 1 MiB, most of it train_images"):
+        read(tmp_path, "set.npz")
+    limit.write_text("max\n")
+    with pytest.raises(DataError, match="must have the shape of train_images"):  # it is read now
+        read(tmp_path, "set.npz")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A good data set of 2 classes with 4 training and 1 test image each."""
@@ -165,6 +260,32 @@ def _remove(*paths: Path) -> None:
             path.unlink()
 
 
+def _lead_back(root: Path) -> None:
+    (root / "train" / "ant" / "more").mkdir()
+    (root / "train" / "ant" / "more" / "again").symlink_to(root / "train" / "ant")
+
+
+def _link_folder_out(root: Path) -> None:
+    (root / "train" / "ant" / "more").symlink_to(_outside(root))
+
+
+def _sixteen_bits(root: Path) -> None:
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(root / "train" / "ant" / "1.png")
+
+
+def _floats(root: Path) -> None:
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(root / "test" / "bee" / "0.tiff")
+
+
+def _postscript(root: Path) -> None:
+    text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n"
+    (root / "train" / "ant" / "1.png").write_text(text)
+
+
+def _pipe(root: Path) -> None:
+    os.mkfifo(root / "train" / "ant" / "9.png")
+
+
 def _empty_class(root: Path) -> None:
     (root / "train" / "cow").mkdir()
 
@@ -181,7 +302,8 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "class with 2 images": (
         lambda root: _remove(root / "train" / "bee" / "0.png", root / "train" / "bee" / "1.png"), ["class 1 has 2"]),
     "images of two sizes": (
-        lambda root: Image.new("L", (9, 8)).save(root / "train" / "bee" / "3.png"), ["bee/3.png", "8x8", "9x8"]),
+        lambda root: Image.new("L", (9, 8)).save(root / "train" / "bee" / "3.png"),
+        ["bee/3.png", "8x8", "9x8", "resize all"]),
     "test image of another size": (
         lambda root: Image.new("L", (8, 4)).save(root / "test" / "bee" / "0.png"), ["bee/0.png", "8x8", "8x4"]),
     "huge image": (_huge, ["ant/0.png", "1024 pixels", "2000x8"]),
@@ -191,9 +313,14 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         lambda root: (root / "train" / "ant" / "1.png").write_bytes(b""), ["ant/1.png", "must be an image"]),
     "image that breaks off": (_break_off, ["bee/2.png", "breaks off"]),
     "image linked from outside": (_link_image_out, ["ant/9.png", "inside the volume", "secret/0.png"]),
-    "class linked from outside": (_link_class_out, ["cow/0.png", "inside the volume"]),
+    "class linked from outside": (_link_class_out, ["train/cow", "inside the volume"]),
     "loop of links": (_loop, ["ant/9.png", "loop"]),
-    "folder for an image": (lambda root: (root / "train" / "ant" / "9.png").mkdir(), ["ant/9.png", "must be an image"]),
+    "folder linked from outside": (_link_folder_out, ["ant/more", "inside the volume", "secret"]),
+    "folder that leads back": (_lead_back, ["ant/more/again", "must not lead back", "train/ant,"]),
+    "image of 16 bits": (_sixteen_bits, ["ant/1.png", "8 bits", "mode I;16", "convert it"]),
+    "image of floats": (_floats, ["bee/0.tiff", "8 bits", "mode F"]),
+    "program for an image": (_postscript, ["ant/1.png", "must be an image, but cannot be read"]),
+    "pipe for an image": (_pipe, ["ant/9.png", "no regular file"]),
 }  # fmt: skip
 
 

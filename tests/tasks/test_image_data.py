@@ -129,6 +129,22 @@ def test_a_folder_of_images(tmp_path: Path, mode: str, channels: int) -> None:
     assert data.test.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_a_class_is_all_that_is_below_its_folder(tmp_path: Path) -> None:
+    paths = ("0.png", "by/day/1.png", "by/night/2.png", "by/3.png", "dir.png/4.png")
+    for part in ("train", "test"):
+        for label, name in enumerate(("ant", "bee")):
+            for number, path in enumerate((*paths, ".cache/5.png", "by/.6.png")):
+                file = tmp_path / "set" / part / name / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (4, 4), label * 100 + number).save(file)
+    (tmp_path / "set" / "train" / "bee" / "linked").symlink_to(tmp_path / "set" / "train" / "ant" / "by" / "day")
+    data = load(volume_task("set"), tmp_path)
+    assert sorted(data.test.images[:, 0, 0, 0].tolist()) == [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]
+    assert data.test.labels.tolist() == [0] * 5 + [1] * 5
+    everything = [*data.training.images, *data.selection.images]
+    assert sorted(int(image[0, 0, 0]) for image in everything) == [0, 1, 1, 2, 3, 4, 100, 101, 102, 103, 104]
+
+
 def test_links_inside_the_volume_are_followed(tmp_path: Path) -> None:
     labels = np.arange(40) % 2
     np.savez(tmp_path / "real.npz", train_images=numbered_images(40), train_labels=labels,

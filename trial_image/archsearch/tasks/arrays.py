@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import numpy as np
+import psutil
 
 from archsearch.tasks.base import Arrays, DataError
 
@@ -15,6 +17,10 @@ ARRAYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_CHANNELS: Final = 16
 DIGITS_SEED: Final = 0
 DIGITS_TEST_SHARE: Final = 0.2
+CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+MEBIBYTE: Final = 2**20
+HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""Version 3 is only written for names of fields, which no array here has."""
 
 
 def digits() -> Arrays:
@@ -36,12 +42,16 @@ def digits() -> Arrays:
 
 
 def read_npz(file: Path) -> Arrays:
-    """Read the four arrays of a `.npz` file. DataError says which array is wrong, how, and what is expected."""
+    """Read the four arrays of a `.npz` file. DataError says which array is wrong, how, and what is expected.
+
+    The arrays must fit into the container's memory by the sizes that the file declares; nothing is read before.
+    """
     try:
-        # Opened here: numpy leaves its own stream open where the zip is broken.
         with file.open("rb") as stream:
             found = _load(file, stream)
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # what zipfile, its four decompressors and numpy's parser raise has no common base
         raise DataError(
             f"{file}: must be a .npz file (a zip of arrays), but cannot be read as one ({error}); write it with "
             "numpy.savez or numpy.savez_compressed"
@@ -55,30 +65,63 @@ def read_npz(file: Path) -> Arrays:
     return Arrays(train, _labels(file, "train", found), test, _labels(file, "test", found))
 
 
-def _load(file: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
-    try:
-        archive = np.load(stream, allow_pickle=False)
-    except ValueError as error:  # what numpy takes for a pickle is any file that is neither a zip nor an array
-        raise DataError(f"{file}: must be a .npz file (a zip of arrays) ({error}); write it with numpy.savez") from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
+def _load(file: Path, stream: BufferedReader) -> dict[str, np.ndarray]:
+    if stream.peek(6)[:6] == np.lib.format.MAGIC_PREFIX:
         raise DataError(f"{file}: must be a .npz file with {', '.join(ARRAYS)}, but is a single array; use numpy.savez")
-    if missing := [name for name in ARRAYS if name not in archive.files]:
-        raise DataError(
-            f"{file}: must hold the arrays {', '.join(ARRAYS)}, but has no {', '.join(missing)} "
-            f"(it has {', '.join(archive.files[:10]) or 'none'}); name them so in numpy.savez"
-        )
-    return {name: _member(file, archive, name) for name in ARRAYS}
+    with zipfile.ZipFile(stream) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if missing := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
+            raise DataError(
+                f"{file}: must hold the arrays {', '.join(ARRAYS)}, but has no {', '.join(missing)} "
+                f"(it has {', '.join(names[:10]) or 'none'}); name them so in numpy.savez"
+            )
+        members = {name: archive.getinfo(f"{name}.npy") for name in ARRAYS}
+        needed, there = sum(info.file_size for info in members.values()), _memory()
+        if needed > there:
+            largest = max(members, key=lambda name: members[name].file_size)
+            raise DataError(
+                f"{file}: the arrays must fit into the memory of {there // MEBIBYTE:,} MiB, but take "
+                f"{needed // MEBIBYTE:,} MiB, most of it {largest}; raise trial.resources.limits.memory, or use fewer"
+            )
+        return {name: _member(file, archive, info, name) for name, info in members.items()}
 
 
-def _member(file: Path, archive: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+def _memory() -> int:
+    """Bytes that the container may use, or that the machine has."""
+    total: int = psutil.virtual_memory().total
     try:
-        array: np.ndarray = archive[name]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        return min(total, int(CGROUP_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such file, or the word max
+        return total
+
+
+def _member(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
+    try:
+        with archive.open(info) as stream:
+            expected = _declared(stream)
+            if stream.tell() + expected != info.file_size:
+                raise ValueError(f"its header declares {expected:,} bytes, and the file has {info.file_size:,} in all")
+        with archive.open(info) as stream:
+            array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    except MemoryError:
+        raise
+    except Exception as error:
         raise DataError(
-            f"{file}: {name} cannot be read ({error}); the file may be cut short, or the array holds Python objects: "
-            "write it again with numpy.savez from plain arrays"
+            f"{file}: {name} cannot be read ({error}); the file may be cut short, encrypted or packed in a way that "
+            "numpy does not know, or the array holds Python objects: write it again with numpy.savez from plain arrays"
         ) from None
     return array
+
+
+def _declared(stream: IO[bytes]) -> int:
+    """Bytes of the array that follows, by its header, which is read. ValueError for one that is not a plain array's."""
+    version = np.lib.format.read_magic(stream)
+    if version not in HEADERS:
+        raise ValueError(f"its format must be 1.0 or 2.0, but is {version[0]}.{version[1]}")
+    shape, _, dtype = HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return math.prod(shape) * dtype.itemsize
 
 
 def _images(file: Path, name: str, found: dict[str, np.ndarray]) -> np.ndarray:

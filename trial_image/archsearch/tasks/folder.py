@@ -1,8 +1,9 @@
-"""Data sets that are folders of images: `train/CLASS/*` and `test/CLASS/*`, the layout of torchvision's ImageFolder."""
+"""Data sets that are folders of images: `train/CLASS/**` and `test/CLASS/**`, as torchvision's ImageFolder has them."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from archsearch.tasks.base import Arrays, DataError
 
 SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's decoders for these. The others are not asked, whatever a file holds: some start programs."""
+MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Pillow's modes of at most 8 bits a channel, whose conversion to L or RGB loses none."""
 MAX_SIDE: Final = 1024
 """Pixels. All images are held in memory, and no space here is meant for larger ones."""
 
@@ -33,7 +38,8 @@ def inside(root: Path, path: Path, meaning: str) -> Path:
 def read_folder(folder: Path, root: Path) -> Arrays:
     """Read all images below `folder`; classes are numbered in the order of their names.
 
-    root: the volume, which no link may leave. Images are read as grey where every one of them is, otherwise as RGB.
+    root: the volume, which no link may leave. A class is all that is below its folder, at any depth, without what has a
+    name that starts with a dot. Images are read as grey where every one of them is, otherwise as RGB.
     """
     for part in ("train", "test"):
         if not (folder / part).is_dir():
@@ -73,37 +79,56 @@ def _classes(part: Path) -> list[str]:
 
 
 def _files(folder: Path, root: Path) -> list[Path]:
-    files = sorted(item for item in folder.iterdir() if item.suffix.lower() in SUFFIXES and item.name[0] != ".")
+    files = sorted(_walk(folder, root, ()))
     if not files:
         raise DataError(
             f"{folder}: must hold at least one image ({' '.join(sorted(SUFFIXES))}), but has none; remove the class or "
             "add its images"
         )
-    for file in files:
-        inside(root, file, "an image")
     return files
+
+
+def _walk(folder: Path, root: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """The image files below a folder. above: the folders that it is in, their links followed."""
+    real = inside(root, folder, "a folder of images")
+    if real in above:
+        raise DataError(f"{folder}: must not lead back to {real}, which it is in; remove the loop of links")
+    for item in folder.iterdir():
+        if item.name.startswith("."):
+            continue
+        if item.is_dir():
+            yield from _walk(item, root, (*above, real))
+        elif item.suffix.lower() in SUFFIXES:
+            if not inside(root, item, "an image").is_file():  # reading a pipe would wait for ever
+                raise DataError(f"{item}: must be an image, but is no regular file; remove it")
+            yield item
 
 
 def _open(file: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked by _mode
-            return Image.open(file)
+            return Image.open(file, formats=FORMATS)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: must be an image, but cannot be read ({error}); replace or remove it") from None
 
 
 def _mode(file: Path, first: Path, size: tuple[int, int]) -> str:
-    """The image's mode, from its header. DataError unless it has the size of the first one."""
+    """The image's mode, from its header. DataError unless it is one of MODES and the size is that of the first one."""
     with _open(file) as image:
         if max(image.size) > MAX_SIDE:
             raise DataError(
-                f"{file}: must have at most {MAX_SIDE} pixels a side, but got {_text(image.size)}; resize it"
+                f"{file}: must have at most {MAX_SIDE} pixels a side, but got {_text(image.size)}; resize it beforehand"
             )
         if image.size != size:
             raise DataError(
                 f"{file}: all images must have one size, {_text(size)} as {first} has it, but got {_text(image.size)}; "
-                "resize them"
+                "resize all of them to one size beforehand"
+            )
+        if image.mode not in MODES:
+            raise DataError(
+                f"{file}: must have at most 8 bits a channel (mode {' '.join(MODES)}), but has mode {image.mode}; "
+                "convert it beforehand"
             )
         return str(image.mode)
 
