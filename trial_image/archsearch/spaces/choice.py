@@ -41,6 +41,17 @@ class Choice:
         """Whether it is a choice between sets of positions, rather than between operations, words or numbers."""
         return isinstance(self.options[0], tuple)
 
+    def changes(self, value: ChoiceValue) -> list[ChoiceValue]:
+        """The options that one mutation makes of another one. The relation is symmetric.
+
+        Of a set: those with one member replaced, added or taken away, as in the hidden-state mutation of Real et al.
+        (2019, section 3); of anything else: all others.
+        """
+        others = [option for option in self.options if option != value]
+        if not isinstance(value, tuple):
+            return others
+        return [o for o in others if isinstance(o, tuple) and max(len({*o} - {*value}), len({*value} - {*o})) == 1]
+
     def active(self, values: Mapping[str, ChoiceValue]) -> bool:
         """Whether it is to be made, given the values of the choices before it."""
         if self.when is None:

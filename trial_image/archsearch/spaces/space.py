@@ -97,15 +97,19 @@ class Space:
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
         """A copy in which exactly one choice is different; what it newly activates is drawn, uniformly over the ways.
 
-        The choice is drawn uniformly from the active ones that have another option, then the option from the others.
-        Raises ValueError where there is no such choice.
+        The choice is drawn uniformly from the active ones that can change, then the option from `Choice.changes`.
+        Unlike in Real et al. (2019, section 3), the operation on a new input is drawn anew, because it is a choice of
+        its own. Raises ValueError where no choice can change.
         """
-        candidates = [c for c in self.choices if c.name in architecture.values and len(c.options) > 1]
+        candidates = [
+            (choice, options)
+            for choice in self.choices
+            if choice.name in architecture.values and (options := choice.changes(architecture[choice.name]))
+        ]
         if not candidates:
             raise ValueError(f"space {self.name} must have a choice with two options to mutate, but has none")
-        choice = candidates[rng.integers(len(candidates))]
-        others = [option for option in choice.options if option != architecture[choice.name]]
-        option = others[rng.integers(len(others))]
+        choice, options = candidates[rng.integers(len(candidates))]
+        option = options[rng.integers(len(options))]
         opened = self._opened(choice, option, architecture)
         values = {**architecture.values, choice.name: option}
         self._unrank(opened, _below(prod(self._counts[child.name] for child in opened), rng), values)
@@ -116,9 +120,7 @@ class Space:
         for choice in self.choices:
             if choice.name not in architecture.values:
                 continue
-            for option in choice.options:
-                if option == architecture[choice.name]:
-                    continue
+            for option in choice.changes(architecture[choice.name]):
                 opened = self._opened(choice, option, architecture)
                 for index in range(prod(self._counts[child.name] for child in opened)):
                     values = {**architecture.values, choice.name: option}
