@@ -100,6 +100,8 @@ def test_a_training_that_goes_on_after_a_stop_is_bit_equal_too(digits: ImageData
         (lambda tensors, place: place.update(seed=4), "seed must be 3"),
         (lambda tensors, place: place.update(epoch=7), "must be a place in 2 epochs, but got 7"),
         (lambda tensors, place: place.pop("step"), "epoch and step"),
+        (lambda tensors, place: place.update(step=17), "step must be below the 17 of an epoch, but got 17 of epoch 0"),
+        (lambda tensors, place: place.update(step=-1), "step must be below the 17 of an epoch, but got -1"),
         (lambda tensors, place: tensors.pop("network/4.weight"), r"must hold 4\.weight"),
         (
             lambda tensors, place: tensors.update({"network/0.weight": torch.ones(2)}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_the_file_names_its_ends_and_no_source_file(tmp_path: Path) -> None:
     assert sizes[1:] == [1, 12, 12]
     assert isinstance(sizes[0], str)
     assert b".py" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_a_number_is_no_small_difference(tmp_path: Path, value: float) -> None:
+    network = trained_like(1)
+    last = network[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias[3] = value
+    assert math.isnan(export_onnx(Deployed(network, (0.0,), (255.0,)), (1, 12, 12), tmp_path / "model.onnx"))
 
 
 def test_another_network_is_told_apart(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ class Trainer:
         epoch, step = place.get("epoch"), place.get("step")
         if not isinstance(epoch, int) or not isinstance(step, int) or not 0 <= epoch <= self.epochs:
             raise ValueError(f"epoch and step must be a place in {self.epochs} epochs, but got {epoch} and {step}")
+        if not 0 <= step < self.steps:
+            raise ValueError(f"step must be below the {self.steps} of an epoch, but got {step} of epoch {epoch}")
         load_network(self.network, {k.removeprefix("network/"): v for k, v in tensors.items() if k[:8] == "network/"})
         self._optimiser.state.clear()
         for name, parameter in self._parameters.items():

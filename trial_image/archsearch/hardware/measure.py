@@ -61,12 +61,13 @@ def _time(network: nn.Module, images: torch.Tensor, iterations: int) -> np.ndarr
 
 def _time_cuda(network: nn.Module, images: torch.Tensor, iterations: int) -> np.ndarray:
     seconds = np.empty(iterations)
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(images.device)
-    for index in range(iterations):
-        start.record()
-        network(images)
-        end.record()
-        end.synchronize()
-        seconds[index] = start.elapsed_time(end) / 1000
+    with torch.cuda.device(images.device):  # events are recorded on the current device
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        for index in range(iterations):
+            start.record()
+            network(images)
+            end.record()
+            end.synchronize()
+            seconds[index] = start.elapsed_time(end) / 1000
     return seconds

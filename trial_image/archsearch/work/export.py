@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ def run(context: Context) -> Message:
             largest = float(model(data.selection.images[:COMPARED].float()).abs().max())
         context.log(f"ONNX Runtime differs from PyTorch by at most {difference:.2e}, in logits of up to {largest:.3g}")
         limit = LIMIT * max(1.0, largest)
-        if not difference < limit:  # also where it is not a number
+        if not (difference < limit and math.isfinite(largest)):  # also where the difference is not a number
             raise Failed(
                 f"the exported model differs from PyTorch by {difference:.2e}, and must by less than {limit:.2e} for "
                 f"logits of up to {largest:.3g}; it is not kept"
