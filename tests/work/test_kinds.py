@@ -11,13 +11,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
+from archsearch.api.space import Space
 from archsearch.evaluation import evaluate, load_network
 from archsearch.networks import network
-from archsearch.spaces import space_of
+from archsearch.spaces import Architecture, space_of
 from archsearch.tasks import load
 from archsearch.work import export
+from archsearch.work.checkpoint import metadata
+from archsearch.work.context import static_cost
+from archsearch.work.preflight import regular
 
 if TYPE_CHECKING:
     from tests.work.conftest import Workplace
@@ -67,6 +71,44 @@ def test_preflight_accepts_limits_that_some_keep(workplace: Workplace) -> None:
     ending = workplace.run(workplace.document("Preflight", constraints=limits))
     assert ending.code == 0
     assert any("of 29 architectures keep it" in line for line in ending.log)
+
+
+def skips_or_convolutions(nodes: int) -> dict[str, Any]:
+    size = {"channels": 4, "cells": 3}
+    return {"dartsCells": {"nodes": nodes, "operations": ["skip_connect", "sep_conv_3x3"], "search": size,
+                           "final": size}}  # fmt: skip
+
+
+def test_the_regular_architectures_are_the_cheapest_and_the_dearest() -> None:
+    """Among all reduction cells beside the normal cell of each: the two kinds of cells cost independently."""
+    space = space_of(Space.model_validate(skips_or_convolutions(nodes=2)))
+    extremes = list(regular(space))
+    assert len(extremes) == len(set(extremes)) == 4  # two operations, two sets of inputs
+
+    def cost(architecture: Architecture) -> float:
+        return static_cost(space, architecture, "final", (1, 8, 8), 10)["parameters"]
+
+    def normal(architecture: Architecture) -> dict[str, Any]:
+        return {name: value for name, value in architecture.values.items() if name.startswith("normal")}
+
+    ordered = sorted(extremes, key=cost)
+    for end, best in ((ordered[0], min), (ordered[-1], max)):
+        beside = [other for index in range(space.size()) if normal(other := space.at(index)) == normal(end)]
+        assert len(beside) == 48
+        assert cost(end) == best(cost(other) for other in beside)
+
+
+def test_preflight_accepts_a_limit_that_only_the_cheapest_keeps(workplace: Workplace) -> None:
+    """Skips from the latest inputs: they have no weights where they do not stride."""
+    spec = skips_or_convolutions(nodes=3)
+    space = space_of(Space.model_validate(spec))
+    cheapest = space.architecture(
+        {choice.name: choice.options[-1 if choice.is_subset else 0] for choice in space.choices}
+    )
+    least = static_cost(space, cheapest, "final", (1, 8, 8), 10)["parameters"]
+    for limit, code in ((least, 0), (least - 1, 3)):
+        limits = [{"metric": "parameters", "max": f"{limit:.0f}"}]
+        assert workplace.run(workplace.document("Preflight", space=spec, constraints=limits)).code == code
 
 
 def test_preflight_refuses_a_volume_that_cannot_be_written(workplace: Workplace) -> None:
@@ -279,6 +321,21 @@ def test_a_model_that_differs_is_not_kept(
     ending = workplace.run(document)
     assert ending.code == 1
     assert "differs from PyTorch by 2.00e-02, and must by less than " in str(ending.message.error)
+    assert files(workplace.artifacts) == ["digits-abcde-3/weights.safetensors"]
+
+
+def test_a_model_that_gives_no_numbers_is_not_kept(workplace: Workplace, cell: dict[str, Any]) -> None:
+    retrain(workplace, cell, epochs=1)
+    path = workplace.artifacts / "digits-abcde-3" / "weights.safetensors"
+    described, weights = metadata(path.read_bytes()), load_file(path)
+    weights["classifier.bias"][0] = float("nan")
+    path.write_bytes(save(weights, metadata=described))
+    named = {"uri": "pvc://claim/digits-abcde/digits-abcde-3/weights.safetensors",
+             "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}  # fmt: skip
+    document = workplace.document("Export", trial="digits-abcde-4", spec={"architecture": cell, "weights": named})
+    ending = workplace.run(document)
+    assert ending.code == 1
+    assert "differs from PyTorch by nan" in str(ending.message.error)
     assert files(workplace.artifacts) == ["digits-abcde-3/weights.safetensors"]
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from archsearch.api.work import decode
 
 if TYPE_CHECKING:
     from tests.work.conftest import Workplace
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, or needs names that are no text")
 
 
 @contextmanager
@@ -106,6 +114,43 @@ def test_a_signal_outside_of_training_ends_it_at_once(workplace: Workplace, cell
     assert code == 143
     assert log[-1] == "told to stop"
     assert not any("Traceback" in line for line in log)
+
+
+def listens(process: subprocess.Popen[str]) -> bool:
+    """Whether SIGTERM no longer ends it unheard: its bit among the signals that are caught (proc(5))."""
+    assert process.poll() is None
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE).group(1), 16)  # type: ignore[union-attr]
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@on_linux
+def test_more_signals_change_nothing(workplace: Workplace, cell: dict[str, Any]) -> None:
+    """A person who presses Ctrl-C again and again, from the first import to the end of the process."""
+    with running(workplace.start(workplace.document("Preflight"))) as process:
+        while not listens(process):
+            time.sleep(0.001)
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+        code, log = ended(process)
+    assert (code, log[-1:]) in ((143, []), (143, ["told to stop"])), log
+
+
+@on_linux
+def test_an_error_about_a_name_that_is_no_text_is_written_out(workplace: Workplace, cell: dict[str, Any]) -> None:
+    data = workplace.root / "data"
+    data.mkdir()
+    (data / os.fsdecode(b"\xff\xfe.txt")).touch()
+    dataset = {"volume": {"claimName": "data", "path": "no"}}
+    document = workplace.document("Train", spec={"architecture": cell, "epochs": 1}, paths={"data": str(data)},
+                                  task={"imageClassification": {"dataset": dataset}})  # fmt: skip
+    with running(workplace.start(document)) as process:
+        code, log = ended(process)
+    assert code == 3
+    error = str(decode(workplace.termination.read_text()).error)
+    assert error.endswith(r"(there is \udcff\udcfe.txt)")
+    assert log[-1] == f"error: {error}"
 
 
 def test_garbage_is_refused_without_waiting_for_pytorch(workplace: Workplace) -> None:

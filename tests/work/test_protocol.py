@@ -54,7 +54,6 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"spec": {"epochs": None}}, "spec.epochs must be set for Train"),
     ({"spec": {"architecture": {"cell/1/0": "conv_9x9"}}}, "cell/1/0"),
     ({"spec": {"architecture": {}}}, "cell/1/0"),
-    ({"trial": "../other"}, "trial must be a name"),
     (
         {"task": {"imageClassification": {"dataset": {"volume": {"claimName": "data", "path": "no"}}}}},
         "must be mounted",
@@ -71,6 +70,39 @@ def test_bad_fields_are_a_users_error(
     assert ending.code == 3
     assert said in str(ending.message.error)
     assert ending.log[-1] == f"error: {ending.message.error}"
+
+
+@pytest.mark.parametrize("kind", protocol.KINDS)
+@pytest.mark.parametrize("trial", ["../../other", "..", "", "a/b", "digits-3\n", "x" * 254])
+def test_a_trial_that_is_no_name_is_refused_before_anything_is_written(
+    workplace: Workplace, kind: str, trial: str
+) -> None:
+    ending = workplace.run(workplace.document(kind, trial=trial))
+    assert ending.code == 3
+    assert "ARCHSEARCH_WORK: trial: String should " in str(ending.message.error)
+    assert [path.name for path in workplace.root.rglob("*")] == ["termination-log"]
+
+
+def missing(workplace: Workplace, cell: dict[str, Any]) -> dict[str, Any]:
+    """Work whose data set is not on the volume: the error says what is there instead."""
+    dataset = {"volume": {"claimName": "data", "path": "no"}}
+    return workplace.document("Train", spec={"architecture": cell, "epochs": 1},
+                              task={"imageClassification": {"dataset": dataset}},
+                              paths={"data": str(workplace.root / "data")})  # fmt: skip
+
+
+@pytest.mark.parametrize("character", ["é", "架", "🐜"])
+def test_an_error_in_any_script_fits_in_a_message(workplace: Workplace, cell: dict[str, Any], character: str) -> None:
+    document = missing(workplace, cell)
+    (workplace.root / "data").mkdir()
+    for number in range(10):
+        (workplace.root / "data" / f"{number}{character * (250 // len(character.encode()))}").touch()
+    ending = workplace.run(document)
+    assert ending.code == 3
+    error = str(ending.message.error)
+    assert "no: does not exist" in error
+    assert error.endswith(f"{character}…")
+    assert len(error) > 200
 
 
 def test_a_long_error_is_cut_to_what_a_message_may_hold(workplace: Workplace, cell: dict[str, Any]) -> None:
@@ -114,8 +146,21 @@ def test_a_training_that_diverges_says_so(workplace: Workplace, cell: dict[str, 
     recipe = {"learningRate": "100000000000", "gradientClip": "100000000000"}
     task = {"imageClassification": {"dataset": {"builtin": "digits"}, "training": recipe}}
     ending = workplace.run(workplace.document("Train", task=task, spec={"architecture": cell, "epochs": 2}))
-    assert ending.code == 1
-    assert ending.log[-1].startswith("training diverged: the loss of epoch ")
+    assert ending.code == 3
+    assert str(ending.message.error).startswith("training diverged: the loss of epoch ")
+
+
+@pytest.mark.parametrize("kind", ["Train", "Retrain"])
+def test_a_training_whose_last_step_breaks_it_has_diverged_too(
+    workplace: Workplace, cell: dict[str, Any], kind: str
+) -> None:
+    """One step an epoch: its loss, from before the step, is a number, and the loss on the selection images is not."""
+    recipe = {"batchSize": 8192, "learningRate": "100000000000", "gradientClip": "100000000000"}
+    task = {"imageClassification": {"dataset": {"builtin": "digits"}, "training": recipe}}
+    ending = workplace.run(workplace.document(kind, task=task, spec={"architecture": cell, "epochs": 1}))
+    assert ending.code == 3
+    assert "training diverged: the selection loss after epoch 1 is nan; lower task.image" in str(ending.message.error)
+    assert not any("Traceback" in line for line in ending.log)
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_a_users_error(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +26,6 @@ from archsearch.work.interruption import Interruption
 from archsearch.work.metrics import Metrics, series
 
 MAX_CURVE: Final = 64
-TRIAL_NAME: Final = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 
 
 @dataclass
@@ -85,8 +83,6 @@ class Context:
     @property
     def folder(self) -> Path:
         """The trial's own folder: on the artifact volume, or one that vanishes with the container."""
-        if not re.fullmatch(TRIAL_NAME, self.work.trial):
-            raise UserError(f"trial must be a name like {TRIAL_NAME}, but got {self.work.trial!r}")
         return Path(self.work.paths.artifacts or self.work.paths.scratch) / self.work.trial
 
     @cached_property

@@ -9,7 +9,11 @@ from archsearch.work.errors import UserError
 
 def user_errors() -> tuple[type[Exception], ...]:
     """The types that mean that the spec or the data are wrong, among what has been imported."""
-    names = (("archsearch.tasks.base", "DataError"), ("archsearch.spaces.architecture", "InvalidArchitecture"))
+    names = (
+        ("archsearch.tasks.base", "DataError"),
+        ("archsearch.spaces.architecture", "InvalidArchitecture"),
+        ("archsearch.evaluation.trainer", "Diverged"),
+    )
     return (UserError, *(getattr(sys.modules[module], name) for module, name in names if module in sys.modules))
 
 
@@ -21,6 +25,4 @@ def describe(error: Exception) -> str | None:
         return f"out of GPU memory: {text}; lower the batch size, or ask for a larger device"
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text or "can't allocate memory" in text:
         return f"out of memory: {text or name}; lower the batch size, or raise trial.resources.limits.memory"
-    if name == "Diverged":
-        return text
     return None

@@ -1,7 +1,7 @@
 """How a piece of work can end without a result.
 
 WorkError
-    UserError       the spec or the data are wrong: exit 3, and no retry helps
+    UserError       the spec or the data are wrong: exit 3, and no retry helps; so is a training that Diverged
     Infeasible      the architecture is beyond a limit: exit 42
     Failed          the work was done and its result is not acceptable: exit 1, with one line and no traceback
 Interrupted         told to stop: exit 143, in `interruption`

@@ -17,6 +17,7 @@ class Interruption:
 
     Every file is written under another name and then renamed, so leaving at once is safe anywhere: Interrupted is
     raised wherever the signal finds the main thread. Where there is a place to save, `deferred` makes it wait.
+    Only the first signal raises: a second one would break into the way out that the first one has opened.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class Interruption:
 
     def install(self) -> None:
         """Listen to SIGTERM (a pod that is evicted or deleted) and SIGINT (a person)."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
     def requested(self) -> bool:
@@ -47,6 +48,6 @@ class Interruption:
         self._finished = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is Python's
-        self._requested = True
-        if not (self._deferred or self._finished):
+        first, self._requested = not self._requested, True
+        if first and not (self._deferred or self._finished):
             raise Interrupted

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeVar, cast
 
-from archsearch.evaluation import EpochReport, EpochTraining, ShouldStop, State, Stopped
+from archsearch.evaluation import Diverged, EpochReport, EpochTraining, ShouldStop, State, Stopped
 from archsearch.work.checkpoint import Checkpoints, identity_of
 from archsearch.work.context import Context
 from archsearch.work.interruption import Interrupted
@@ -14,6 +15,7 @@ from archsearch.work.metrics import series
 
 SAVE_EVERY: Final = 30.0
 """Seconds of work that are lost at most when a pod vanishes without a word."""
+
 
 Values = Mapping[str, float]
 
@@ -33,7 +35,7 @@ def train(
     """Train to the end, from a checkpoint where there is one; returns the training and the values of each epoch.
 
     make: a new training. evaluate: the values after an epoch; it raises Stopped where it is told to stop.
-    Raises Interrupted, with the place saved, when the process is told to stop.
+    Raises Interrupted, with the place saved, when the process is told to stop, and Diverged.
     """
     checkpoints = Checkpoints(context.folder / "checkpoint", identity_of(context.work), context.log)
     training, curve = _resume(context, checkpoints, make)
@@ -71,6 +73,7 @@ def train(
             except Stopped:
                 save()
                 continue
+            _check(values, training.epoch)
             curve.append(values)
             took, start = time.monotonic() - start, time.monotonic()
             context.log(_line(training, report, values, took))
@@ -95,6 +98,16 @@ def _resume(context: Context, checkpoints: Checkpoints, make: Callable[[], T]) -
         return make(), []  # the other one may hold half of the state
     context.log(f"going on from a checkpoint: {training.epoch} of {training.epochs} epochs are done")
     return training, list(curve)
+
+
+def _check(values: Values, epoch: int) -> None:
+    """Raises Diverged: the last step can break weights whose losses were numbers until then."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise Diverged(
+                f"training diverged: the selection {name} after epoch {epoch} is {value}; lower "
+                "task.imageClassification.training.learningRate, or algorithm.darts.learningRate where that searches"
+            )
 
 
 def _line(training: Training, report: EpochReport | None, values: Values, seconds: float) -> str:

@@ -54,15 +54,21 @@ def run(context: Context) -> Message:
 
 
 def regular(space: Space) -> Iterator[Architecture]:
-    """Architectures that have one operation wherever it is offered: among them are those that cost least and most."""
+    """Architectures that have one operation wherever it is offered: among them are those that cost least and most.
+
+    Each once with the first and once with the last set of inputs: a reduction cell strides on the edges from its first
+    inputs, and there even a skip has weights.
+    """
     words: dict[ChoiceValue, None] = {}
     for choice in space.choices:
         if not choice.is_subset:
             words |= dict.fromkeys(choice.options)
-    for word in words:
-        yield space.architecture(
-            {choice.name: word if word in choice.options else choice.options[0] for choice in space.choices}
-        )
+    found = (
+        space.architecture({c.name: word if word in c.options else c.options[place] for c in space.choices})
+        for word in words
+        for place in (0, -1)
+    )
+    yield from dict.fromkeys(found)
 
 
 def _check_artifacts(context: Context) -> None:

@@ -33,6 +33,8 @@ from archsearch.work.metrics import Metrics, Series, series
 TERMINATION_VARIABLE: Final = "ARCHSEARCH_TERMINATION_PATH"
 EXIT_CRASH: Final = 1
 MAX_ERROR: Final = 1024
+MAX_ERROR_JSON: Final = 3 * MAX_ERROR
+"""Bytes of an error in the message, where a character that is not ASCII takes 6 or 12; the others are for the rest."""
 
 KINDS: Final[dict[WorkKind, str]] = {
     "Preflight": "archsearch.work.preflight",
@@ -168,5 +170,9 @@ def _end(code: int, message: Message, target: Path) -> int:
 
 
 def _short(error: Exception) -> str:
-    text = str(error)
-    return text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + "…"
+    """What a message can hold of the error. Bytes that are no text, as in the names of some files, are written out."""
+    text = shown = str(error).encode(errors="backslashreplace").decode()
+    while len(shown) > MAX_ERROR or len(json.dumps(shown)) > MAX_ERROR_JSON:
+        text = text[: min(MAX_ERROR, len(text)) - 1]
+        shown = text + "…"
+    return shown
