@@ -81,7 +81,8 @@ class Workers:
         threads = cores() if trial.spec.work == "Profile" else max(1, cores() // self.room)
         self.processes[trial.name] = start(
             trial, work, self.folder, command=self.command, lock=self.lock, attempts=attempts, now=now,
-            environment=dict(self.environment) | {"OMP_NUM_THREADS": str(threads)}, device=free[0] if free else None,
+            environment={"OMP_WAIT_POLICY": "PASSIVE"} | dict(self.environment) | {"OMP_NUM_THREADS": str(threads)},
+            device=free[0] if free else None,
         )  # fmt: skip
 
     def execution(self, trial: Trial) -> Execution | None:

@@ -1,0 +1,60 @@
+"""Every example is a search that runs to its end, here with little training and few trials."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from local_runs import REPOSITORY
+from sklearn.datasets import load_digits
+
+EXAMPLES = REPOSITORY / "examples"
+LITTLE = {
+    "darts-digits": ("algorithm.darts.epochs=1", "retrain.seeds=1", "retrain.epochs=1"),
+    "evolution-digits": (
+        "algorithm.regularizedEvolution.epochs=1",
+        "budget={maxTrials: 2, parallelTrials: 2}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
+    "minimal": ("algorithm.random.epochs=1", "budget.maxTrials=1", "retrain.topK=0"),
+    "npz-volume": (
+        "algorithm.regularizedEvolution.epochs=1",
+        "budget={maxTrials: 1}",
+        "retrain.epochs=1",
+    ),
+    "random-digits": ("algorithm.random.epochs=1", "budget={maxTrials: 2, parallelTrials: 2}", "retrain.epochs=1"),
+}
+
+
+def test_no_example_is_left_out():
+    assert set(LITTLE) == {path.stem for path in EXAMPLES.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", sorted(LITTLE))
+@pytest.mark.timeout(300)
+def test_an_example_runs_to_its_end(name: str, tmp_path: Path):
+    images, labels = load_digits(return_X_y=True)
+    images = (images.reshape(-1, 8, 8) * 15).astype(np.uint8)
+    data = tmp_path / "data"
+    data.mkdir()
+    np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
+             test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
+    options = [word for setting in LITTLE[name] for word in ("--set", setting)]
+    options += ["--volume", f"data={data}"] if name == "npz-volume" else []
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "archsearch.cli", "run", f"examples/{name}.yaml", "--out", str(tmp_path / "out"),
+         *options],
+        env={**kept, "PYTHONPATH": "trial_image"}, cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert status["stage"] == "Done"
+    assert {item["type"]: item["status"] for item in status["conditions"]}["Succeeded"] == "True"
+    assert status["best"]["genotype"]
+    assert status["hardware"][0]["latencyMs"]["p50"] > 0
