@@ -1,5 +1,6 @@
 """What a state folder says of its cluster: written whole, and read without surprise if it is not."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from cluster import controlplane, planes, status
 from cluster.controlplane import Ports, Settings
 from cluster.paths import State
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a cluster is found in /proc")
 
 
 @pytest.fixture
