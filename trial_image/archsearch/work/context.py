@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import torch
 
 from archsearch.api.metrics import LEARNED, STATIC
-from archsearch.api.trial import CurvePoint
+from archsearch.api.trial import CurvePoint, thinned
 from archsearch.api.work import Work
 from archsearch.evaluation import derive
 from archsearch.hardware import count, device_name, found_device
@@ -24,8 +23,6 @@ from archsearch.work.device import check_device
 from archsearch.work.errors import Infeasible, UserError
 from archsearch.work.interruption import Interruption
 from archsearch.work.metrics import Metrics, series
-
-MAX_CURVE: Final = 64
 
 
 @dataclass
@@ -114,9 +111,7 @@ class Context:
 
     def curve(self, epochs: list[Mapping[str, float]]) -> tuple[CurvePoint, ...]:
         """The objective after each epoch, thinned to what a message may hold; the last one stays."""
-        stride = -(-len(epochs) // MAX_CURVE) or 1
-        points = [CurvePoint(epoch=n, value=values[self.objective]) for n, values in enumerate(epochs, 1)]
-        return tuple(points[::-1][::stride][::-1])
+        return thinned([CurvePoint(epoch=n, value=values[self.objective]) for n, values in enumerate(epochs, 1)])
 
 
 def cost_text(cost: Mapping[str, float]) -> str:
