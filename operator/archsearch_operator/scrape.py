@@ -78,12 +78,13 @@ class ScrapeSource:
         namespace: str,
         trial: str,
         pod_ip: str | None,
-        started: datetime | None,  # noqa: ARG002 - what was remembered is newer than that
+        started: datetime | None,
         finished: datetime,
     ) -> Reading | Unavailable:
-        """See MetricsSource. The trial is forgotten: a second call has nothing."""
-        memory = self._memory.pop((namespace, trial), None)
-        if memory is None:
+        """See MetricsSource. It may be asked again: recording the answer can fail."""
+        memory = self._memory.get((namespace, trial))
+        # What is older than the pod was shown by another one, perhaps of another trial of that name.
+        if memory is None or (started is not None and memory.at < started):
             return Unavailable("NoSamples", f"{trial} was never scraped while it ran (pod address {pod_ip or 'none'})")
         age = max(0.0, (finished - memory.at).total_seconds())
         return Reading(memory.values, curve_of(memory.points.items()), age, memory.source)

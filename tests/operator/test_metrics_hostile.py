@@ -346,7 +346,7 @@ async def test_what_is_remembered_of_pods_is_bounded(session, monkeypatch):
         source = ScrapeSource(session, port=peer.port)
         for index in range(5):
             await source.current("ns", [RunningPod(f"t{index}", "127.0.0.1")], "accuracy")
-    known = [isinstance(await source.final("ns", f"t{i}", None, STARTED, FINISHED), Reading) for i in range(5)]
+    known = [isinstance(await source.final("ns", f"t{i}", None, None, FINISHED), Reading) for i in range(5)]
     assert known == [False, False, True, True, True]
 
 

@@ -283,5 +283,7 @@ async def test_direct_scrape_remembers_the_last_value_until_it_is_asked_for(tria
     assert 0 <= reading.age_seconds < 5
     assert cross_check(reading, {"accuracy": 0.75}).available
     again = await source.final(NAMESPACE, trials[0].name, trials[0].address, trials[0].started, finished)
-    assert isinstance(again, Unavailable)
-    assert again.reason == "NoSamples"
+    assert again == reading, "whoever could not record it asks again"
+    other = await source.final(NAMESPACE, trials[0].name, trials[0].address, finished + timedelta(seconds=1), finished)
+    assert isinstance(other, Unavailable)
+    assert other.reason == "NoSamples", "a pod that started later was never scraped"
