@@ -172,6 +172,23 @@ def test_the_operator_is_ready_where_pods_are_restricted(release: Release) -> No
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
+MEASURE = """
+import importlib.util, json, os
+files = [os.path.join(folder, name) for top in ("/app", "/usr", "/lib", "/lib64", "/etc") if not os.path.islink(top)
+         for folder, _, names in os.walk(top) for name in names]
+print(json.dumps({"bytes": sum(os.lstat(file).st_size for file in files), "user": os.getuid(),
+                  "torch": importlib.util.find_spec("torch") is not None, "shell": os.path.exists("/bin/sh")}))
+"""
+
+
+def test_the_operators_image_is_small_and_holds_neither_torch_nor_a_shell(release: Release) -> None:
+    pod = release.operator()["metadata"]["name"]
+    found = json.loads(release.kubectl("exec", "-n", release.name, pod, "--", "python", "-c", MEASURE))
+    print(f"\nthe operator's image holds {found['bytes'] / 1e6:.0f} MB")
+    assert 50e6 < found["bytes"] < 250e6
+    assert (found["user"], found["torch"], found["shell"]) == (65532, False, False)
+
+
 def test_helms_own_test_passes_and_leaves_nothing(release: Release) -> None:
     began = time.monotonic()
     assert re.search(r"Phase:\s+Succeeded", release.helm("test"))
