@@ -31,8 +31,12 @@ elif behaviour == "hungry":
         hoard.append(bytearray(16 << 20))
         time.sleep(0.01)
 elif behaviour == "stubborn":
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    time.sleep(15)
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    while not told:
+        time.sleep(0.1)
+    time.sleep(10)
+    sys.exit(143)
 elif behaviour == "crash":
     print("loading")
     print("boom: the disk is on fire")
