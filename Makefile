@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# A file's tests stay together: what its fixtures start is started once.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 # The machine is shared by the processes that the tests start: more threads would wait for each other.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -26,11 +28,11 @@ test: ## everything: lint, unit tests, tests on an API server, tests on a cluste
 # Programs are built before pytest starts: there nobody would see why it takes so long, and tests have timeouts.
 unit: .venv/.ready ## tests that need nothing but Python; some need helm or Prometheus, where there is Go to build them
 	@$(PYTHON) -m cluster build --if-possible helm prometheus
-	$(PYTEST) -m "not apiserver and not cluster"
+	$(PYTEST) $(PARALLEL) -m "not apiserver and not cluster"
 
 api: .venv/.ready ## tests on a real API server (Linux, Go)
 	@$(PYTHON) -m cluster build kubernetes
-	$(PYTEST) -m apiserver
+	$(PYTEST) $(PARALLEL) -m apiserver
 
 integration: .venv/.ready ## tests on a real cluster (Linux, root, Go; or CLUSTER=current), which stays up
 ifneq ($(CLUSTER),current)
