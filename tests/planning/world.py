@@ -198,3 +198,13 @@ def quality(architecture: Any) -> float:
 def claims(decided: Plan) -> dict[str, tuple[str, str]]:
     """Status and reason of each condition."""
     return {item.type: (item.status, item.reason) for item in decided.status.conditions}
+
+
+def run_to_end(world: World) -> None:
+    """Let every trial end well until the search has ended."""
+    for _ in range(200):
+        decided = world.settle()
+        if decided.status.completion_time:
+            return
+        world.finish(world.running()[0])
+    raise AssertionError("the search does not end")
