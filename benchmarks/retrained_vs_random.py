@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, median, stdev, variance
 
 import numpy as np
 import torch
@@ -54,6 +54,19 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The components of the random cells' variance, as deviations (one-way analysis of variance, random effects).
+
+    cells: of what a cell is worth, which is all that a search can find; seeds: of one cell over its trainings;
+    error: of a cell's mean over them.
+    """
+
+    cells: float
+    seeds: float
+    error: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Derived cells and random cells. rank: of each derived cell among itself and the random ones, 1 is the best."""
 
@@ -68,6 +81,15 @@ class Comparison:
     def rank(self, cell: Trained) -> int:
         """1 where no random cell did better."""
         return 1 + sum(other.mean > cell.mean for other in self.random)
+
+    def spread(self) -> Spread | None:
+        """How much the random cells differ, and how well that can be seen; None with one cell or one seed."""
+        seeds = len(self.random[0].accuracies)
+        if len(self.random) < 2 or seeds < 2:
+            return None
+        within = fmean(cell.std**2 for cell in self.random)
+        between = variance(cell.mean for cell in self.random) - within / seeds
+        return Spread(cells=max(0.0, between) ** 0.5, seeds=within**0.5, error=(within / seeds) ** 0.5)
 
 
 def search(spec: ArchitectureSearchSpec, space: Space, data: ImageData, seed: int) -> tuple[Architecture, float]:
@@ -162,6 +184,11 @@ def table(comparison: Comparison) -> str:
         f"cells, rank {comparison.rank(cell)} of {len(comparison.random) + 1}"
         for cell in comparison.derived
     ]
+    if spread := comparison.spread():
+        lines.append(
+            f"random cells differ by a deviation of {spread.cells:.4f}; one cell's trainings by {spread.seeds:.4f}, "
+            f"its mean by {spread.error:.4f}"
+        )
     return "\n".join(lines)
 
 
@@ -203,6 +230,7 @@ def main() -> int:
             ],
             "random": [asdict(cell) | {"mean": cell.mean, "std": cell.std} for cell in comparison.random],
             "randomMedian": comparison.median,
+            "spread": asdict(spread) if (spread := comparison.spread()) else None,
             "threads": torch.get_num_threads(),
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
