@@ -144,10 +144,9 @@ def _out_of_budget(
     """Why the budget ends the search, or None."""
     budget = search.spec.budget
     if history.failures > budget.max_failed_trials:
-        last = history.last_failure
+        count = f"{history.failures} trial{'' if history.failures == 1 else 's'}"
         return "TooManyFailedTrials", (
-            f"{history.failures} trials failed and budget.maxFailedTrials is {budget.max_failed_trials}; "
-            f"the last: {last}"
+            f"{count} failed and budget.maxFailedTrials is {budget.max_failed_trials}; the last: {history.last_failure}"
         )
     if (deadline := _deadline(search)) is not None and now >= deadline:
         return "DeadlineExceeded", f"budget.activeDeadlineSeconds ({budget.active_deadline_seconds} s) have passed"
