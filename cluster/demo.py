@@ -242,8 +242,9 @@ def summary(target: Target, name: str, status: Json, seconds: float) -> str:
         lines += [f"  {choice:20} {value}" for choice, value in best["genotype"].items()]
     lines += [line for profile in status.get("hardware", []) for line in _profile(profile)]
     if retrained := best.get("retrained"):
-        accuracy = f"{retrained['mean']:.4f} ± {retrained['std']:.4f}"
-        lines += [f"Retrained from scratch: {retrained['metric']} {accuracy} over {retrained['seeds']} seeds"]
+        seeds = retrained["seeds"]
+        over = "from one seed" if seeds == 1 else f"± {retrained['std']:.4f} over {seeds} seeds"
+        lines += [f"Retrained from scratch: {retrained['metric']} {retrained['mean']:.4f} {over}"]
     for artifact in best.get("artifacts", []):
         lines += [f"Model {artifact['uri']} ({artifact['format']}), sha256 {artifact['sha256']}"]
     if (difference := best.get("exportDifference")) is not None:

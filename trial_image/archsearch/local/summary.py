@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from archsearch.api.search import ArchitectureSearchStatus
+from archsearch.api.search import ArchitectureSearchStatus, Retrained
 from archsearch.local.folder import Folder
 from archsearch.local.log import printable
 
@@ -23,7 +23,7 @@ def summary(status: ArchitectureSearchStatus, folder: Folder) -> list[str]:
         metrics = ", ".join(f"{name} {_number(value)}" for name, value in found.metrics.items() if "@" not in name)
         rows += [("best", f"{found.trial}, genotype {found.genotype_id}"), ("search", metrics)]
         if (again := found.retrained) is not None:
-            rows.append(("retrained", f"{again.metric} {again.mean:.4f} ± {again.std:.4f} over {_seeds(again.seeds)}"))
+            rows.append(("retrained", f"{again.metric} {again.mean:.4f} {_over(again)}"))
     for item in status.hardware:
         latency = item.latency_ms
         quantiles = f"p50 {latency.p50:.3f} ms, p95 {latency.p95:.3f} ms, p99 {latency.p99:.3f} ms"
@@ -59,5 +59,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+def _over(again: Retrained) -> str:
+    # One training has no deviation: a zero would look like certainty.
+    return "from one seed" if again.seeds == 1 else f"± {again.std:.4f} over {again.seeds} seeds"
