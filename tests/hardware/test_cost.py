@@ -106,7 +106,7 @@ def test_peak_memory_is_the_weights_and_what_lives_at_once() -> None:
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True,
                          env={"PYTHONPATH": "trial_image", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
                          cwd=Path(__file__).parents[2])  # fmt: skip
-    assert float(run.stdout) == pytest.approx(32 + 128, abs=6)
+    assert float(run.stdout) == pytest.approx(32 + 128, abs=2)
 
 
 def test_peak_memory_without_the_kernels_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -40,10 +41,18 @@ def peak_memory(network: nn.Module, run: Callable[[], object]) -> float:
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - rest) / MEBIBYTE
     _give_back()
-    rest = psutil.Process().memory_info().rss
+    process = psutil.Process()
+    before = process.memory_info()
     with _high_water() as peak:
         run()
-    return (max(peak(), rest) - rest + weights) / MEBIBYTE
+    # What was read of libraries on the way is shared, and dropped where memory is short: no use of the network's.
+    code = _of_files(process.memory_info()) - _of_files(before)
+    return (max(peak() - code, before.rss) - before.rss + weights) / MEBIBYTE
+
+
+def _of_files(memory: Any) -> int:
+    """Bytes of files in a process's memory; systems other than Linux do not say."""
+    return int(getattr(memory, "shared", 0))
 
 
 def _give_back() -> None:
