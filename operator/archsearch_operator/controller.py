@@ -254,10 +254,10 @@ class Controller:
         ledger.open[name] = await self.kube.write_status(ledger.open[name], outcome.status.wire())
 
     async def _publish(self, document: Document, search: Search, status: ArchitectureSearchStatus) -> None:
-        # As they are written: what was read back has lists where the plan has tuples.
-        if status.wire() == search.status.wire():
+        # Compared as they are written: what was read back has lists where the plan has tuples.
+        if (written := status.wire()) == search.status.wire():
             return
-        await self.kube.write_status(document, status.wire())
+        await self.kube.write_status(document, written)
         await announce(self.kube, document, search.status, status, self.clock())
 
     async def _confess(self, key: Key, error: Exception) -> None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,3 +141,16 @@ def wait_for(true: Callable[[], Any], what: str, seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.02)
+
+
+def run_example(name: str, out: Path, settings: Sequence[str], *options: str) -> subprocess.CompletedProcess[str]:
+    """`archsearch run` of an example with the real work, in a process of its own; it must end well."""
+    # Without its bytecode kept, each process spends five seconds on compiling what it imports.
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(
+        [sys.executable, "-m", "archsearch.cli", "run", f"examples/{name}.yaml", "--out", str(out), *words, *options],
+        env={**kept, "PYTHONPATH": "trial_image"}, cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from local_runs import REPOSITORY
+from local_runs import REPOSITORY, run_example
 from sklearn.datasets import load_digits
 
 EXAMPLES = REPOSITORY / "examples"
@@ -44,15 +41,8 @@ def test_an_example_runs_to_its_end(name: str, tmp_path: Path):
     data.mkdir()
     np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
              test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
-    options = [word for setting in LITTLE[name] for word in ("--set", setting)]
-    options += ["--volume", f"data={data}"] if name == "npz-volume" else []
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, "-m", "archsearch.cli", "run", f"examples/{name}.yaml", "--out", str(tmp_path / "out"),
-         *options],
-        env={**kept, "PYTHONPATH": "trial_image"}, cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    options = ["--volume", f"data={data}"] if name == "npz-volume" else []
+    run_example(name, tmp_path / "out", LITTLE[name], *options)
     status = json.loads((tmp_path / "out" / "result.json").read_text())
     assert status["stage"] == "Done"
     assert {item["type"]: item["status"] for item in status["conditions"]}["Succeeded"] == "True"

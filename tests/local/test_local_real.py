@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from hashlib import sha256
 
 import numpy as np
 import onnxruntime
 import pytest
-from local_runs import REPOSITORY
+from local_runs import run_example
 
 from archsearch.api import ArchitectureSearchStatus
 from archsearch.local.log import Curve
@@ -31,14 +28,7 @@ SETTINGS = (
 @pytest.mark.timeout(180)
 def test_a_search_on_the_digits_ends_with_a_checked_model(tmp_path):
     out = tmp_path / "out"
-    options = [word for setting in SETTINGS for word in ("--set", setting)]
-    # Without its bytecode kept, each of the seven processes spends five seconds on compiling what it imports.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, "-m", "archsearch.cli", "run", "examples/random-digits.yaml", "--out", str(out), *options],
-        env={**kept, "PYTHONPATH": "trial_image"}, cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_example("random-digits", out, SETTINGS)
     assert done.stderr == ""
 
     text = (out / "result.json").read_text()
