@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from archsearch.api.algorithm import Algorithm, RandomSearch
 from archsearch.api.algorithm import RegularizedEvolution as EvolutionSettings
-from archsearch.searchers.base import Evidence, Result, Searcher
+from archsearch.searchers.base import Evidence, Proposal, Result, Searcher
 from archsearch.searchers.evolution import RegularizedEvolution
 from archsearch.searchers.random import Random
 from archsearch.spaces import Space
 
-__all__ = ["Evidence", "Random", "RegularizedEvolution", "Result", "Searcher", "searcher_of"]
+__all__ = ["Evidence", "Proposal", "Random", "RegularizedEvolution", "Result", "Searcher", "searcher_of"]
 
 
 def searcher_of(algorithm: Algorithm, space: Space, seed: int) -> Searcher | None:

@@ -1,8 +1,8 @@
-"""What a searcher is: a function from what is known to the next architecture. It owns no process, data or clock."""
+"""What a searcher is: a function from what is known to the next proposal. It owns no process, data or clock."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,41 +12,74 @@ from archsearch.spaces import Architecture
 
 
 @dataclass(frozen=True)
-class Result:
-    """How a proposed architecture turned out. value: the first objective, the larger the better; None: no result."""
+class Proposal:
+    """An architecture to evaluate. fidelity: the share of the full training, above 0 and at most 1."""
 
     architecture: Architecture
-    value: float | None
+    fidelity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a proposal turned out.
+
+    scores: the objectives in order of importance, each turned so that larger is better; None: no result.
+    excess: for each constraint, by what share of the limit the measured value is beyond it, negative where it is kept;
+    None where it was not measured. A result may have these and no scores: what is beyond a limit is not trained.
+    seconds: what the evaluation took; None where that is not known.
+    """
+
+    proposal: Proposal
+    scores: tuple[float, ...] | None
+    excess: tuple[float | None, ...] = ()
+    seconds: float | None = None
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that was evaluated."""
+        return self.proposal.architecture
+
+    @property
+    def feasible(self) -> bool:
+        """Whether there is a result and no measured value is beyond a limit."""
+        return self.scores is not None and all(part is None or part <= 0 for part in self.excess)
+
+    @property
+    def value(self) -> float | None:
+        """The first objective, the larger the better; None where there is no result, or one beyond a limit."""
+        return self.scores[0] if self.scores is not None and self.feasible else None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known when the next architecture is proposed.
+    """What is known when the next proposal is made.
 
+    index: proposals made before this one, which numbers it.
     results: finished proposals in the order of completion, failures included.
     pending: proposals that are not finished, in the order in which they were made.
-    proposed: the ids of all proposals, so that none is made twice.
+    proposed: by the id of each architecture that was proposed the largest fidelity that was, so that nothing is
+    proposed twice.
     """
 
+    index: int
     results: Sequence[Result]
-    pending: Sequence[Architecture]
-    proposed: Container[str]
-
-    @property
-    def index(self) -> int:
-        """The number of proposals made so far, which is the index of the next one."""
-        return len(self.results) + len(self.pending)
+    pending: Sequence[Proposal]
+    proposed: Mapping[str, float]
 
 
 class Searcher(Protocol):
     """Proposes architectures.
 
-    The same evidence and seed give the same proposal, in any process: replaying a history repeats a search.
+    The same evidence and seed give the same proposal, in any process: replaying a history repeats a search. A searcher
+    may remember what it has computed from a history, as long as a new one computes the same.
     A failed or infeasible result is evidence too and must never make a searcher wait.
     """
 
-    def ask(self, evidence: Evidence) -> Architecture | None:
-        """The next architecture, never one that was proposed before; None when the space has no other."""
+    def ask(self, evidence: Evidence) -> Proposal | None:
+        """The next proposal: an architecture that was not proposed before, or not at this fidelity or a larger one.
+
+        None when the space has no other.
+        """
         ...
 
 

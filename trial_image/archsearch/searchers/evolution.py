@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archsearch.searchers.base import Evidence, Result, generator
+from archsearch.searchers.base import Evidence, Proposal, Result, generator
 from archsearch.searchers.random import draw
-from archsearch.spaces import Architecture, Space
+from archsearch.spaces import Space
 
 MUTATIONS = 100
 """Attempts at a child that was not proposed before; each further attempt mutates the last one again."""
@@ -31,7 +31,7 @@ class RegularizedEvolution:
         if self.sample > self.population:
             raise ValueError(f"sample must not be greater than population ({self.population}), but got {self.sample=}")
 
-    def ask(self, evidence: Evidence) -> Architecture | None:
+    def ask(self, evidence: Evidence) -> Proposal | None:
         """A random architecture while the first population is made, then a mutation of a tournament's winner."""
         rng = generator(self.seed, evidence.index)
         alive = latest(evidence.results, self.population)
@@ -43,7 +43,7 @@ class RegularizedEvolution:
         for _ in range(MUTATIONS):
             child = self.space.mutate(child, rng)
             if child.id not in evidence.proposed:
-                return child
+                return Proposal(child)
         return draw(self.space, rng, evidence.proposed)
 
 

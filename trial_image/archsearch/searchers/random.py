@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archsearch.searchers.base import Evidence, generator
-from archsearch.spaces import Architecture, Space
+from archsearch.searchers.base import Evidence, Proposal, generator
+from archsearch.spaces import Space
 
 DRAWS = 1000
 """Draws before a space is taken for nearly used up, and searched in order instead."""
@@ -21,18 +21,18 @@ class Random:
     space: Space
     seed: int
 
-    def ask(self, evidence: Evidence) -> Architecture | None:
+    def ask(self, evidence: Evidence) -> Proposal | None:
         """A new architecture; None once every architecture of the space was proposed."""
         return draw(self.space, generator(self.seed, evidence.index), evidence.proposed)
 
 
-def draw(space: Space, rng: np.random.Generator, proposed: Container[str]) -> Architecture | None:
+def draw(space: Space, rng: np.random.Generator, proposed: Container[str]) -> Proposal | None:
     """An architecture that was not proposed, uniform among those left; None when there is none."""
     for _ in range(DRAWS):
         candidate = space.sample(rng)
         if candidate.id not in proposed:
-            return candidate
+            return Proposal(candidate)
     # A thousand repetitions in a row: fewer than one in a hundred is left, so that the rest can be listed. In a space
     # too large to list that cannot happen before budgets end: 100,000 trials are the most that a search may have.
     left = [candidate for index in range(space.size()) if (candidate := space.at(index)).id not in proposed]
-    return left[int(rng.integers(len(left)))] if left else None
+    return Proposal(left[int(rng.integers(len(left)))]) if left else None

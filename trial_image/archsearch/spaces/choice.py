@@ -14,7 +14,8 @@ class Choice:
 
     name: short, because it travels in a trial's message: `normal/2/inputs`, `normal/2/0`.
     options: what an architecture may hold; all words, all numbers, or all sets of positions (ascending tuples).
-    when: (name of a choice between sets, member): to be made only where the chosen set has the member; None: always.
+    when: (name of an earlier choice, value) pairs: to be made only where one of these choices has the value, or for a
+    choice between sets has the member; empty: always.
     extra: options that only take part in a supernet's mixture and that no architecture holds, such as DARTS' `none`.
 
     Raises ValueError for a choice without options or with the same option twice.
@@ -22,7 +23,7 @@ class Choice:
 
     name: str
     options: tuple[ChoiceValue, ...]
-    when: tuple[str, int] | None = None
+    when: tuple[tuple[str, str | int], ...] = ()
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -54,8 +55,9 @@ class Choice:
 
     def active(self, values: Mapping[str, ChoiceValue]) -> bool:
         """Whether it is to be made, given the values of the choices before it."""
-        if self.when is None:
-            return True
-        name, member = self.when
-        chosen = values.get(name, ())
-        return isinstance(chosen, tuple) and member in chosen
+        return not self.when or any(name in values and wanted in members(values[name]) for name, wanted in self.when)
+
+
+def members(value: ChoiceValue) -> tuple[str | int, ...]:
+    """What other choices can depend on: the members of a set, or the value itself."""
+    return value if isinstance(value, tuple) else (value,)

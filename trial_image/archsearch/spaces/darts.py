@@ -45,4 +45,4 @@ def _choices(settings: DartsCells) -> Iterator[Choice]:
             inputs = inputs_name(cell, node)
             yield Choice(inputs, tuple(combinations(range(node + 2), INPUTS)))
             for source in range(node + 2):
-                yield Choice(edge_name(cell, node, source), operations, when=(inputs, source), extra=extra)
+                yield Choice(edge_name(cell, node, source), operations, when=((inputs, source),), extra=extra)

@@ -10,16 +10,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archsearch.api.base import ChoiceValue
-from archsearch.api.space import DartsCells, NasBench201
+from archsearch.api.base import ChoiceValue, Model
 from archsearch.spaces.architecture import Architecture, InvalidArchitecture
-from archsearch.spaces.choice import Choice
+from archsearch.spaces.choice import Choice, members
+from archsearch.spaces.ways import Ways
 
 
 @dataclass(frozen=True)
@@ -32,29 +31,30 @@ class Space:
 
     name: str
     choices: tuple[Choice, ...]
-    settings: DartsCells | NasBench201
+    settings: Model
 
     def __post_init__(self) -> None:
-        before: dict[str, Choice] = {}
+        before: dict[str, set[str | int]] = {}
         for choice in self.choices:
             if choice.name in before:
                 raise ValueError(f"space {self.name} must declare every choice once, but got {choice.name} twice")
-            if choice.when and (choice.when[0] not in before or not before[choice.when[0]].is_subset):
-                raise ValueError(
-                    f"choice {choice.name} must depend on a choice between sets that is declared before it, "
-                    f"but got {choice.when[0]}"
-                )
-            before[choice.name] = choice
+            for name, wanted in choice.when:
+                if wanted not in before.get(name, ()):
+                    raise ValueError(
+                        f"choice {choice.name} must depend on a value of a choice that is declared before it, "
+                        f"but got {wanted!r} of {name}"
+                    )
+            before[choice.name] = {member for option in choice.options for member in members(option)}
 
     def size(self) -> int:
         """How many architectures there are."""
-        return prod(self._counts[choice.name] for choice in self.choices if choice.when is None)
+        return self._ways.of()
 
     def hash(self) -> str:
         """12 hexadecimal digits: equal where the choices and the networks built from them are."""
-        stacks = self.settings.model_dump(by_alias=True, mode="json", include={"search", "final"})
+        settings = self.settings.wire()
         choices = [[choice.name, choice.options, choice.when, choice.extra] for choice in self.choices]
-        text = json.dumps([self.name, choices, stacks], sort_keys=True, separators=(",", ":"))
+        text = json.dumps([self.name, choices, settings], sort_keys=True, separators=(",", ":"))
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
@@ -82,9 +82,7 @@ class Space:
         """
         if not 0 <= index < self.size():
             raise IndexError(f"index must be between 0 and {self.size() - 1}, but got {index}")
-        values: dict[str, ChoiceValue] = {}
-        self._unrank([choice for choice in self.choices if choice.when is None], index, values)
-        return self.architecture(values)
+        return Architecture(self._ways.at(index))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """An architecture drawn uniformly over architectures.
@@ -110,10 +108,8 @@ class Space:
             raise ValueError(f"space {self.name} must have a choice with two options to mutate, but has none")
         choice, options = candidates[rng.integers(len(candidates))]
         option = options[rng.integers(len(options))]
-        opened = self._opened(choice, option, architecture)
-        values = {**architecture.values, choice.name: option}
-        self._unrank(opened, _below(prod(self._counts[child.name] for child in opened), rng), values)
-        return self.architecture(values)
+        ways = Ways(self.choices, {**architecture.values, choice.name: option})
+        return Architecture(ways.at(_below(ways.of(), rng)))
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that a mutation can give, once, in a fixed order. Being a neighbour is symmetric."""
@@ -121,11 +117,8 @@ class Space:
             if choice.name not in architecture.values:
                 continue
             for option in choice.changes(architecture[choice.name]):
-                opened = self._opened(choice, option, architecture)
-                for index in range(prod(self._counts[child.name] for child in opened)):
-                    values = {**architecture.values, choice.name: option}
-                    self._unrank(opened, index, values)
-                    yield self.architecture(values)
+                ways = Ways(self.choices, {**architecture.values, choice.name: option})
+                yield from (Architecture(ways.at(index)) for index in range(ways.of()))
 
     def crossover(self, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
         """A child that has every choice from one of its parents, with equal chance where both have made it.
@@ -154,45 +147,8 @@ class Space:
         return {choice.name: choice for choice in self.choices}
 
     @cached_property
-    def _activated(self) -> dict[tuple[str, int], list[Choice]]:
-        activated: dict[tuple[str, int], list[Choice]] = {}
-        for choice in self.choices:
-            if choice.when:
-                activated.setdefault(choice.when, []).append(choice)
-        return activated
-
-    @cached_property
-    def _counts(self) -> dict[str, int]:
-        """For each choice, the ways to make it together with all that depends on it."""
-        counts: dict[str, int] = {}
-        for choice in reversed(self.choices):
-            counts[choice.name] = sum(
-                prod(counts[child.name] for child in self._children(choice, option)) for option in choice.options
-            )
-        return counts
-
-    def _children(self, choice: Choice, option: ChoiceValue) -> list[Choice]:
-        """The choices that an option activates directly."""
-        if not isinstance(option, tuple):
-            return []
-        return [child for member in option for child in self._activated.get((choice.name, member), ())]
-
-    def _opened(self, choice: Choice, option: ChoiceValue, architecture: Architecture) -> list[Choice]:
-        """The choices that an option activates directly and that the architecture has not made."""
-        return [child for child in self._children(choice, option) if child.name not in architecture.values]
-
-    def _unrank(self, choices: list[Choice], index: int, values: dict[str, ChoiceValue]) -> None:
-        """Write the values that number `index` stands for among all ways to make these choices and what they open."""
-        for choice in choices:
-            index, place = divmod(index, self._counts[choice.name])
-            for option in choice.options:
-                children = self._children(choice, option)
-                ways = prod(self._counts[child.name] for child in children)
-                if place < ways:
-                    values[choice.name] = option
-                    self._unrank(children, place, values)
-                    break
-                place -= ways
+    def _ways(self) -> Ways:
+        return Ways(self.choices)
 
 
 def _below(limit: int, rng: np.random.Generator) -> int:

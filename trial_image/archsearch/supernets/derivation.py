@@ -23,7 +23,7 @@ def derive(space: Space, mix: Mapping[str, Tensor]) -> Architecture:
     Between equals the first option wins. Where a space has no choice of inputs, this is the argmax of every edge.
     """
     values: dict[str, ChoiceValue] = {}
-    strength: dict[tuple[str, int], float] = {}
+    strength: dict[tuple[str, str | int], float] = {}
     for choice in space.choices:
         if choice.is_subset:
             continue
@@ -31,8 +31,8 @@ def derive(space: Space, mix: Mapping[str, Tensor]) -> Architecture:
         weights = mix[choice.name].tolist()[: len(choice.options)]
         largest = max(weights)
         values[choice.name] = choice.options[weights.index(largest)]
-        if choice.when:
-            strength[choice.when] = max(largest, strength.get(choice.when, 0.0))
+        for edge in choice.when:
+            strength[edge] = max(largest, strength.get(edge, 0.0))
 
     for choice in space.choices:
         if choice.is_subset:
@@ -40,5 +40,5 @@ def derive(space: Space, mix: Mapping[str, Tensor]) -> Architecture:
     return space.architecture(values)
 
 
-def _total(strength: Mapping[tuple[str, int], float], choice: Choice, members: ChoiceValue) -> float:
+def _total(strength: Mapping[tuple[str, str | int], float], choice: Choice, members: ChoiceValue) -> float:
     return sum(strength.get((choice.name, member), 0.0) for member in cast("tuple[int, ...]", members))
