@@ -138,6 +138,7 @@ def test_a_fixed_network_with_inherited_weights_is_one_path_of_the_supernet(spac
             each.train(mode == "training")
         outputs.append(fixed(images))
         torch.testing.assert_close(outputs[-1], mixed(images, one_path(space, architecture)), rtol=0, atol=1e-12)
+        torch.testing.assert_close(outputs[-1], mixed(images, architecture.values), rtol=0, atol=1e-12)
         mixed.load_state_dict(state)
     assert all(not torch.allclose(first, second) for first, second in pairwise(outputs))
 

@@ -2,6 +2,9 @@
 
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.build import network, supernet, trace
-from archsearch.networks.chooser import Chooser, Fixed, Mix, Mixture, Super, Trace
+from archsearch.networks.chooser import Alternatives, Chooser, Fixed, Mix, Mixture, Number, Sparse, Super, Trace
 
-__all__ = ["Chooser", "Fixed", "Mix", "Mixture", "SpaceNetwork", "Super", "Trace", "network", "supernet", "trace"]
+__all__ = [
+    "Alternatives", "Chooser", "Fixed", "Mix", "Mixture", "Number", "SpaceNetwork", "Sparse", "Super", "Trace",
+    "network", "supernet", "trace",
+]  # fmt: skip

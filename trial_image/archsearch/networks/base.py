@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial, reduce
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from archsearch.networks.operations import Operation
 
 
 class SpaceNetwork(nn.Module):
-    """Images (N, C, H, W) to logits (N, classes). A supernet takes the mixing weights of its choices as well.
+    """Images (N, C, H, W) to logits (N, classes). A supernet takes the mix of its choices as well.
 
-    The mixing weights are no parameters: a network has weights, and whoever trains it decides what is mixed.
+    The mix is no parameter: a network has weights, and whoever trains it decides what is mixed.
     """
 
     def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
@@ -27,7 +27,19 @@ def alternatives(
     operations: dict[str, Operation], names: Iterable[str], channels: int, stride: int, affine: bool
 ) -> Alternatives:
     """How to build each of the named operations for one place in a network."""
-    return {name: partial(operations[name], channels, stride, affine) for name in names}
+
+    def builder(name: str) -> Callable[[int], nn.Module]:
+        return lambda width: operations[name](width, stride, affine)
+
+    return Alternatives({name: builder(name) for name in names}, channels, stride)
+
+
+def weighted_sum(mix: Mix | None, name: str, terms: Mapping[int, Tensor]) -> Tensor:
+    """The sum of a node's inputs, by predecessor, with the weights that the mix has for the choice of inputs."""
+    weights = mix.get(name) if mix else None
+    if isinstance(weights, Tensor):
+        return add(weights[source] * term for source, term in terms.items())
+    return add(terms.values())
 
 
 def add(terms: Iterable[Tensor]) -> Tensor:

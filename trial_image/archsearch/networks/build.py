@@ -42,7 +42,7 @@ def network(
 
 
 def supernet(space: Space, *, shape: Shape, classes: int) -> SpaceNetwork:
-    """The network that holds every operation on every edge, called with images and mixing weights.
+    """The network that holds every operation on every edge, called with images and a mix.
 
     Its parameters are the network weights only; its batch normalisations in the cells have none.
     """
@@ -58,7 +58,7 @@ def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
 
 
 def _build(space: Space, chooser: Chooser, stack: Stack, shape: Shape, classes: int, affine: bool) -> SpaceNetwork:
-    settings = space.settings
+    settings: Any = space.settings
     size = settings.search if stack == "search" else settings.final
     built: SpaceNetwork = NETWORKS[type(settings)](
         chooser, settings, size, image_channels=shape[0], classes=classes, affine=affine

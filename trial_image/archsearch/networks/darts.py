@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.space import CellStack, DartsCells
-from archsearch.networks.base import SpaceNetwork, add, alternatives
-from archsearch.networks.chooser import Chooser, Mix
+from archsearch.networks.base import SpaceNetwork, alternatives, weighted_sum
+from archsearch.networks.chooser import Chooser, Mix, connected
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
 
@@ -46,24 +46,26 @@ class Cell(nn.Module):
         )
         self.previous = ReluConvNorm(inputs[1], channels, 1, 1, affine)
         self.edges = nn.ModuleDict()
-        self.sources: list[tuple[int, ...]] = []
+        self.sources: list[tuple[str, tuple[int, ...]]] = []  # of each node: the choice, and what it can be
         # As the choice has it: what can be chosen, then what only takes part in a mixture.
         names = sorted(settings.operations, key=lambda name: name == NONE)
         kind = "reduction" if reduces else "normal"
         for node in range(settings.nodes):
-            sources = chooser.inputs(inputs_name(kind, node), node + 2, INPUTS)
+            name = inputs_name(kind, node)
+            sources = chooser.inputs(name, node + 2, INPUTS)
             for source in sources:
                 stride = 2 if reduces and source < 2 else 1
                 self.edges[f"{node}/{source}"] = chooser.operation(
                     edge_name(kind, node, source), alternatives(DARTS_OPERATIONS, names, channels, stride, affine)
                 )
-            self.sources.append(sources)
+            self.sources.append((name, sources))
 
     def forward(self, before_previous: Tensor, previous: Tensor, mix: Mix | None) -> Tensor:
         """(N, inputs, H, W) twice -> (N, nodes x channels, H, W), or half as high and wide from a reduction cell."""
         states = [self.before_previous(before_previous), self.previous(previous)]
-        for node, sources in enumerate(self.sources):
-            states.append(add(self.edges[f"{node}/{source}"](states[source], mix) for source in sources))
+        for node, (name, sources) in enumerate(self.sources):
+            inputs = {source: self.edges[f"{node}/{source}"] for source in connected(mix, name, sources)}
+            states.append(weighted_sum(mix, name, {s: edge(states[s], mix) for s, edge in inputs.items()}))
         return torch.cat(states[2:], dim=1)
 
 

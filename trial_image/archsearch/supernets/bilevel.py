@@ -19,7 +19,7 @@ from archsearch.api.algorithm import Darts
 from archsearch.evaluation.resumable import JSON, EpochReport, ShouldStop, State
 from archsearch.evaluation.seeds import generator
 from archsearch.evaluation.trainer import Diverged, load_network
-from archsearch.networks import Mix, SpaceNetwork
+from archsearch.networks import SpaceNetwork
 from archsearch.spaces import Space
 from archsearch.supernets.gradients import batch_statistics, first_order, second_order
 from archsearch.supernets.mixing import Mixing, Moment, Regulariser, entropy, softmax
@@ -116,7 +116,7 @@ class Bilevel:
         first, last = float(self._settings.learning_rate), float(self._settings.learning_rate_min)
         return last + (first - last) * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
-    def mix(self) -> Mix:
+    def mix(self) -> dict[str, Tensor]:
         """The mixing weights of every choice, as the next pass would use them; differentiable."""
         moment = self._moment()
         return {name: self._mixing(alpha, moment) for name, alpha in self.alphas.items()}
