@@ -94,7 +94,7 @@ class Comparison:
 
 def search(spec: ArchitectureSearchSpec, space: Space, data: ImageData, seed: int) -> tuple[Architecture, float]:
     """The cell that the spec's search derives from a seed, as its first trial would, and the seconds that it took."""
-    settings = spec.algorithm.darts if spec.algorithm else None
+    settings = spec.algorithm.differentiable if spec.algorithm else None
     if settings is None:
         raise ValueError("spec.algorithm must be darts, or --result must name the result of another search")
     classification = spec.task.image_classification

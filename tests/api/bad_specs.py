@@ -6,7 +6,7 @@ DATASET = "spec.task.imageClassification.dataset"
 TRAINING = "spec.task.imageClassification.training"
 CELLS = "spec.space.dartsCells"
 EVOLUTION = "spec.algorithm.regularizedEvolution"
-DARTS = {"spec.algorithm": {"darts": {}}, "spec.earlyStopping": REMOVED}
+DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.earlyStopping": REMOVED}
 LIMITS = "spec.trial.resources.limits"
 REQUESTS = "spec.trial.resources.requests"
 
@@ -54,7 +54,8 @@ BAD_SPECS = [
     ("an unknown metric", {"spec.objectives.0.metric": "f1"}, "spec.objectives.0.metric"),
     ("an unknown goal", {"spec.objectives.0.goal": "maximize"}, "spec.objectives.0.goal"),
     ("an unknown operation", {f"{CELLS}.operations.1": "conv_7x7"}, f"{CELLS}.operations.1"),
-    ("an unknown order", {**DARTS, "spec.algorithm.darts.order": "Third"}, "spec.algorithm.darts.order"),
+    ("an unknown order", {**DARTS, "spec.algorithm.differentiable.order": "Third"},
+     "spec.algorithm.differentiable.order"),
     ("an unknown data set", {DATASET: {"builtin": "mnist"}}, f"{DATASET}.builtin"),
     ("an unknown augmentation", {f"{TRAINING}.augmentation": "Flip"}, f"{TRAINING}.augmentation"),
     ("an unknown format", {"spec.export.format": "TensorRT"}, "spec.export.format"),
@@ -125,8 +126,8 @@ BAD_SPECS = [
     ("a sample larger than the population", {f"{EVOLUTION}.sample": 21}, f"{EVOLUTION}.sample"),
     ("a population smaller than the default sample", {EVOLUTION: {"population": 2}}, f"{EVOLUTION}.sample"),
     ("the same operation twice", {f"{CELLS}.operations": ["none", "none"]}, f"{CELLS}.operations"),
-    ("a learning rate that rises", {**DARTS, "spec.algorithm.darts.learningRateMin": "0.1"},
-     "spec.algorithm.darts.learningRateMin"),
+    ("a learning rate that rises", {**DARTS, "spec.algorithm.differentiable.learningRateMin": "0.1"},
+     "spec.algorithm.differentiable.learningRateMin"),
     ("latency of no profile", {"spec.objectives.1.profile": REMOVED}, "spec.objectives.1.profile"),
     ("accuracy on a profile", {"spec.objectives.0.profile": "t4"}, "spec.objectives.0.profile"),
     ("a limit of latency of no profile", {"spec.constraints.1.profile": REMOVED}, "spec.constraints.1.profile"),
@@ -139,7 +140,7 @@ BAD_SPECS = [
     ("the same profile twice", {"spec.profiles.1.name": "t4"}, "spec.profiles"),
     ("an export to nowhere", {"spec.artifacts": REMOVED}, "spec.artifacts"),
     ("an export of nothing", {"spec.retrain.topK": 0}, "spec.retrain.topK"),
-    ("earlyStopping of whole searches", {"spec.algorithm": {"darts": {}}}, "spec.earlyStopping"),
+    ("earlyStopping of whole searches", {"spec.algorithm": {"differentiable": {}}}, "spec.earlyStopping"),
     ("earlyStopping without a curve", {"spec.objectives": [{"metric": "parameters"}]}, "spec.objectives"),
     ("requests beyond limits", {f"{REQUESTS}.memory": "2049Mi"}, REQUESTS),
     ("a little beyond a limit in another unit", {f"{REQUESTS}.cpu": "701m", f"{LIMITS}.cpu": "0.7"}, REQUESTS),

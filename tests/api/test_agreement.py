@@ -19,7 +19,7 @@ SCHEMA = structural(ArchitectureSearchSpec)
 VARIANTS: dict[str, Json] = {
     "good": {},
     "darts": {
-        "spec.algorithm": {"darts": {}},
+        "spec.algorithm": {"differentiable": {}},
         "spec.earlyStopping": REMOVED,
     },
     "random on digits": {

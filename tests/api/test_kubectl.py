@@ -68,7 +68,7 @@ def explain(kubectl: Callable[..., str], field: str) -> str:
         ("nas.spec.budget", "maxTrials <integer> -required- Trials of the search stage: networks trained"),
         ("nas.spec.budget.parallelTrials", "Trials at once, in every stage. From 1 to 1000. Default: 1."),
         ("nas.spec.algorithm", "regularizedEvolution <Object> Trains one network after another"),
-        ("nas.spec.algorithm.darts.order", "ENUM: First Second"),
+        ("nas.spec.algorithm.differentiable.order", "ENUM: First Second"),
         ("nas.spec.objectives", "profile <string> The hardware profile on which the metric is measured"),
         ("nas.spec.task.imageClassification.dataset.volume", "claimName <string> -required-"),
         ("nas.status.best", "genotype <Object> -required- The architecture: every choice and its value."),

@@ -23,7 +23,7 @@ def test_second_order_darts_goes_from_apply_to_an_exported_model(user: User):
     user.submit(
         "darts",
         space=CELLS,
-        algorithm={"darts": {"order": "Second", "epochs": 2}},
+        algorithm={"differentiable": {"order": "Second", "epochs": 2}},
         budget={"maxTrials": 1},
         retrain={"topK": 1, "seeds": 2, "epochs": 2},
         artifacts={"claimName": "artifacts"},
@@ -56,7 +56,7 @@ def test_an_evicted_supernet_resumes_from_its_checkpoint_and_has_not_failed(user
     user.submit(
         "evicted",
         space=CELLS,
-        algorithm={"darts": {"order": "Second", "epochs": 12}},
+        algorithm={"differentiable": {"order": "Second", "epochs": 12}},
         budget={"maxTrials": 1, "maxFailedTrials": 0},
         retrain={"topK": 0},
         artifacts={"claimName": "artifacts"},

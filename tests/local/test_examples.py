@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 EXAMPLES = REPOSITORY / "examples"
 LITTLE = {
-    "darts-digits": ("algorithm.darts.epochs=1", "retrain.seeds=1", "retrain.epochs=1"),
+    "darts-digits": ("algorithm.differentiable.epochs=1", "retrain.seeds=1", "retrain.epochs=1"),
     "evolution-digits": (
         "algorithm.regularizedEvolution.epochs=1",
         "budget={maxTrials: 2, parallelTrials: 2}",

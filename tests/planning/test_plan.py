@@ -170,7 +170,7 @@ def test_a_median_stop_ends_a_trial_and_tells_the_searcher():
 
 
 def test_supernet_trials_are_not_asked_of_a_searcher_and_have_different_seeds():
-    world = World(spec_of(algorithm={"darts": {"epochs": 2}}, budget={"maxTrials": 3, "parallelTrials": 3}))
+    world = World(spec_of(algorithm={"differentiable": {"epochs": 2}}, budget={"maxTrials": 3, "parallelTrials": 3}))
     world.settle()
     world.finish(world.running()[0])
     decided = world.settle()

@@ -112,7 +112,9 @@ def test_an_image_that_cannot_be_pulled_is_said_at_once_and_given_up_after_five_
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["open", "finished"])
-@pytest.mark.parametrize("algorithm", [{"random": {"epochs": 3}}, {"darts": {"epochs": 2}}], ids=["train", "supernet"])
+@pytest.mark.parametrize(
+    "algorithm", [{"random": {"epochs": 3}}, {"differentiable": {"epochs": 2}}], ids=["train", "supernet"]
+)
 def test_a_search_trial_that_somebody_deletes_is_made_again(algorithm, finished):
     world = World(spec_of(algorithm=algorithm))
     world.settle()
@@ -143,7 +145,7 @@ def test_work_after_the_search_that_somebody_deletes_is_made_again():
 
 
 def test_another_pod_in_the_place_of_the_first_is_a_preemption_and_a_suspension_is_none():
-    world = World(spec_of(algorithm={"darts": {"epochs": 2}}, budget={"maxTrials": 1}))
+    world = World(spec_of(algorithm={"differentiable": {"epochs": 2}}, budget={"maxTrials": 1}))
     world.settle()
     world.finish(world.running()[0])
     world.settle()
@@ -243,7 +245,7 @@ def test_patience_with_an_image_begins_anew_with_every_pod():
 
 
 def test_what_a_stopped_trial_lost_to_preemptions_is_still_counted():
-    world = World(spec_of(algorithm={"darts": {"epochs": 2}}, budget={"maxTrials": 1}))
+    world = World(spec_of(algorithm={"differentiable": {"epochs": 2}}, budget={"maxTrials": 1}))
     world.settle()
     world.finish(world.running()[0])
     world.settle()

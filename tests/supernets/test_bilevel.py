@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archsearch.api.algorithm import Darts
+from archsearch.api.differentiable import Differentiable
 from archsearch.evaluation import Diverged, State
 from archsearch.supernets import Batch, Bilevel
 from archsearch.supernets.bilevel import BETAS
@@ -23,9 +23,9 @@ BATCH, IMAGES, STEPS = 8, 28, 3  # 28 images are 3 full batches of 8
 IDENTITY = Identity("team/digits", "digits-abcde-0", "a" * 64)
 
 
-def settings(order: str, **changes: object) -> Darts:
+def settings(order: str, **changes: object) -> Differentiable:
     wanted = {"order": order, "epochs": 2, "batch_size": BATCH, "architecture_learning_rate": "0.01", **changes}
-    return Darts.model_validate(wanted)
+    return Differentiable.model_validate(wanted)
 
 
 def everything(training: Bilevel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -67,7 +67,7 @@ def test_each_half_of_a_step_moves_its_own_weights_and_no_other(order: str) -> N
 class Published:
     """The loop of the published code, written out: a second network for the unrolled step, `R = 0.01 / |v|`."""
 
-    def __init__(self, training: Bilevel, chosen: Darts) -> None:
+    def __init__(self, training: Bilevel, chosen: Differentiable) -> None:
         self.network = copy.deepcopy(training.network)
         self.alphas = {name: alpha.detach().clone().requires_grad_() for name, alpha in training.alphas.items()}
         self.chosen = chosen

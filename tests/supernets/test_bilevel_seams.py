@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
-from archsearch.api.algorithm import Darts
+from archsearch.api.differentiable import Differentiable
 from archsearch.networks import Mix
 from archsearch.spaces import Space, space_of
 from archsearch.supernets import Bilevel, Moment, derive
@@ -21,8 +21,8 @@ NB201 = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate({"search": {"
 every_space = pytest.mark.parametrize("space", [SPACE, NB201], ids=["darts", "nasbench201"])
 
 
-def settings(order: str = "Second") -> Darts:
-    return Darts.model_validate({"order": order, "epochs": 2, "batch_size": 8})
+def settings(order: str = "Second") -> Differentiable:
+    return Differentiable.model_validate({"order": order, "epochs": 2, "batch_size": 8})
 
 
 def search(space: Space, order: str, **seams: object) -> Bilevel:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archsearch.api import DartsCells
 from archsearch.api import Space as SpaceSpec
-from archsearch.api.algorithm import Darts
+from archsearch.api.differentiable import Differentiable
 from archsearch.api.task import Dataset, ImageClassification, Task
 from archsearch.networks import SpaceNetwork, supernet
 from archsearch.spaces import Space, space_of
@@ -46,7 +46,7 @@ def plainly(images: Tensor, _generator: torch.Generator) -> Tensor:
 
 
 def bilevel(
-    settings: Darts,
+    settings: Differentiable,
     *,
     seed: int = 3,
     images: int = 28,

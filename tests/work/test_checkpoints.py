@@ -122,7 +122,7 @@ def test_numbers_that_are_not_finite_are_no_checkpoint() -> None:
         encode(({}, {"loss": float("nan")}), MINE)
 
 
-DARTS = {"darts": {"order": "Second", "epochs": 2, "batchSize": 128}}
+DARTS = {"differentiable": {"order": "Second", "epochs": 2, "batchSize": 128}}
 KINDS: list[tuple[str, dict[str, Any]]] = [("Train", {}), ("Retrain", {}), ("Supernet", {"algorithm": DARTS})]
 
 

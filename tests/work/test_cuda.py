@@ -25,7 +25,7 @@ def test_a_training_on_the_gpu_is_resumed_and_learns(
     workplace: Workplace, cell: dict[str, Any], stopping: type[Stopping], kind: str
 ) -> None:
     spec = {} if kind == "Supernet" else {"architecture": cell, "epochs": 4}
-    algorithm = {"darts": {"order": "Second", "epochs": 2, "batchSize": 128}}
+    algorithm = {"differentiable": {"order": "Second", "epochs": 2, "batchSize": 128}}
     document = workplace.document(kind, spec=spec, algorithm=algorithm)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.max_memory_allocated()

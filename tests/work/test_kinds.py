@@ -37,7 +37,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_preflight_says_what_there_is(workplace: Workplace) -> None:
-    ending = workplace.run(workplace.document("Preflight", algorithm={"darts": {}}))
+    ending = workplace.run(workplace.document("Preflight", algorithm={"differentiable": {}}))
     assert ending.code == 0
     metrics = ending.message.metrics
     assert metrics.pop("log10Architectures") == pytest.approx(4.19382)  # 15,625
@@ -191,7 +191,7 @@ def test_limits_that_are_kept_or_measured_elsewhere_change_nothing(workplace: Wo
 
 
 def darts(order: str = "First", epochs: int = 3) -> dict[str, Any]:
-    return {"darts": {"order": order, "epochs": epochs, "batchSize": 128}}
+    return {"differentiable": {"order": order, "epochs": epochs, "batchSize": 128}}
 
 
 def test_a_supernet_ends_with_an_architecture_of_the_space(workplace: Workplace) -> None:
@@ -225,7 +225,7 @@ def test_a_supernet_needs_a_differentiable_algorithm(workplace: Workplace) -> No
 def test_the_one_shot_accuracy_rises_with_training(workplace: Workplace) -> None:
     space = {"dartsCells": {"nodes": 2, "operations": ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"],
                             "search": {"channels": 4, "cells": 3}, "final": {"channels": 4, "cells": 3}}}  # fmt: skip
-    algorithm = {"darts": {"order": "First", "epochs": 6, "batchSize": 64, "learningRate": "0.1"}}
+    algorithm = {"differentiable": {"order": "First", "epochs": 6, "batchSize": 64, "learningRate": "0.1"}}
     message = workplace.run(workplace.document("Supernet", space=space, algorithm=algorithm)).message
     values = [point.value for point in message.curve]
     assert max(values[3:]) > 0.3

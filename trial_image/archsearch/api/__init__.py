@@ -1,7 +1,8 @@
 """The API: pydantic models of both resources and of the contract with a trial's container. No torch, no Kubernetes."""
 
-from archsearch.api.algorithm import Algorithm, Darts, RandomSearch, RegularizedEvolution
+from archsearch.api.algorithm import Algorithm, RandomSearch, RegularizedEvolution
 from archsearch.api.base import API_VERSION, GROUP, VERSION, quantity
+from archsearch.api.differentiable import Differentiable
 from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus, Condition
 from archsearch.api.space import DartsCells, NasBench201, Space
 from archsearch.api.task import Dataset, ImageClassification, Task
@@ -10,7 +11,7 @@ from archsearch.api.work import Message, Work
 
 __all__ = [
     "API_VERSION", "GROUP", "VERSION", "Algorithm", "ArchitectureSearchSpec", "ArchitectureSearchStatus",
-    "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "Darts", "DartsCells", "Dataset",
+    "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "DartsCells", "Dataset", "Differentiable",
     "ImageClassification", "Message", "NasBench201", "RandomSearch", "RegularizedEvolution", "Space", "Task", "Trial",
     "TrialResult", "Work", "quantity",
 ]  # fmt: skip

@@ -141,6 +141,7 @@ def quantity(text: str) -> float:
 
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
 
 def _int64(value: int) -> int:

@@ -155,9 +155,9 @@ def _export_needs_retrain(self: ArchitectureSearchSpec) -> str | None:
 
 
 def _stop_needs_trials(self: ArchitectureSearchSpec) -> str | None:
-    if self.early_stopping is None or self.algorithm is None or self.algorithm.darts is None:
+    if self.early_stopping is None or self.algorithm is None or self.algorithm.differentiable is None:
         return None
-    return "earlyStopping must not be set for darts: its trials are whole searches, not networks to compare"
+    return "earlyStopping must not be set for whole searches: there are no networks to compare"
 
 
 def _stop_needs_curve(self: ArchitectureSearchSpec) -> str | None:
@@ -239,8 +239,8 @@ class ArchitectureSearchSpec(Model):
             field_path=".retrain.topK",
         ),
         Rule(
-            expression="!has(self.earlyStopping) || !has(self.algorithm) || !has(self.algorithm.darts)",
-            message="earlyStopping must not be set for darts: its trials are whole searches, not networks to compare",
+            expression="!has(self.earlyStopping) || !has(self.algorithm) || !has(self.algorithm.differentiable)",
+            message="earlyStopping must not be set for whole searches: there are no networks to compare",
             field_path=".earlyStopping",
         ),
         Rule(

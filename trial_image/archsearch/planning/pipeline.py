@@ -74,7 +74,7 @@ def search_size(search: Search, space: Space) -> int:
     """Trials of the search stage: as many as the budget allows, and no more than there are architectures to try."""
     assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
     most = search.spec.budget.max_trials
-    return most if search.spec.algorithm.darts else min(most, space.size())
+    return most if search.spec.algorithm.differentiable else min(most, space.size())
 
 
 def locate(search: Search, history: History, space: Space) -> Position:

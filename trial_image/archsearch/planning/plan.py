@@ -198,9 +198,9 @@ def _search_trials(
     assert algorithm is not None  # noqa: S101 - the spec is resolved
     searching = [item.trial.spec for item in opened if item.trial.spec.work in SEARCH_KINDS]
     missing = search_size(search, space) - history.search_trials - len(searching)
-    work: WorkKind = "Supernet" if algorithm.darts else "Train"
+    work: WorkKind = "Supernet" if algorithm.differentiable else "Train"
     indices = islice(history.free_indices(work, _indices(opened, work)), max(0, min(room, missing)))
-    if algorithm.darts:
+    if algorithm.differentiable:
         return tuple(supernet_trial(search, algorithm, index) for index in indices), ()
     # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
     # So the proposals follow from the order of completion alone, however late, or often, somebody looked.

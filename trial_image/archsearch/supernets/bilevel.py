@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archsearch.api.algorithm import Darts
+from archsearch.api.differentiable import Differentiable
 from archsearch.evaluation.resumable import JSON, EpochReport, ShouldStop, State
 from archsearch.evaluation.seeds import generator
 from archsearch.evaluation.trainer import Diverged, load_network
@@ -70,7 +70,7 @@ class Bilevel:
         network: SpaceNetwork,
         weights: Split,
         architecture: Split,
-        settings: Darts,
+        settings: Differentiable,
         *,
         seed: int,
         prepare: Prepare,
@@ -146,7 +146,7 @@ class Bilevel:
         if not math.isfinite(report.loss):
             raise Diverged(
                 f"the search diverged: the loss of epoch {self.epoch} is {report.loss}; lower "
-                f"algorithm.darts.learningRate ({self._settings.learning_rate})"
+                f"algorithm.differentiable.learningRate ({self._settings.learning_rate})"
             )
         return report
 

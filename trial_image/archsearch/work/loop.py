@@ -106,7 +106,7 @@ def _check(values: Values, epoch: int) -> None:
         if not math.isfinite(value):
             raise Diverged(
                 f"training diverged: the selection {name} after epoch {epoch} is {value}; lower "
-                "task.imageClassification.training.learningRate, or algorithm.darts.learningRate where that searches"
+                "task.imageClassification.training.learningRate, or that of a supernet where one is trained"
             )
 
 

@@ -36,7 +36,7 @@ def run(context: Context) -> Message:
     for stack in ("search", "final"):
         cost = static_cost(context.space, sample, stack, data.shape, data.classes)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
-    if context.work.algorithm.darts is not None:
+    if context.work.algorithm.differentiable is not None:
         _check_supernet(context)
     _check_limits(context)
     size = context.space.size()

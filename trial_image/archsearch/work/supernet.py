@@ -25,9 +25,9 @@ def run(context: Context) -> Message:
     did better; they are not what the architecture reaches when it is trained. parameters and flops: of its final
     network. Whether these keep the spec's limits is left to who reads the result: the architecture is known only now.
     """
-    settings = context.work.algorithm.darts
+    settings = context.work.algorithm.differentiable
     if settings is None:
-        raise UserError(f"algorithm must be darts for Supernet, but got {context.work.algorithm.member[0]}")
+        raise UserError(f"algorithm must be differentiable for Supernet, but got {context.work.algorithm.member[0]}")
     data, seed, recipe = context.data, context.work.spec.seed, context.work.task.member[1].training
     selection, weights = data.selection.to(context.device), data.weights.to(context.device)
 
