@@ -21,8 +21,7 @@ from archsearch.api.work import explain
 from archsearch.planning import OpenTrial, Outcome, Plan, Search, plan, resolve, trial_of
 from archsearch.planning.conditions import Claim, conditions, with_claim
 from archsearch.planning.model import NewTrial
-from archsearch.planning.propose import Candidate
-from archsearch.spaces import space_of
+from archsearch.planning.propose import open_candidates
 from archsearch_operator import names
 from archsearch_operator.events import announce
 from archsearch_operator.jobs import job_document, trial_document
@@ -211,13 +210,13 @@ class Controller:
         """Create the trials that are wanted. Returns whether there is anything new to plan with."""
         wanted = list(decided.create)
         if decided.asks:
-            candidates = [
-                Candidate(trial.spec.index, space_of_search(search).architecture(trial.spec.architecture))
-                for _, trial in ledger.unfinished()
-                if trial.spec.work == "Train" and trial.spec.architecture is not None
-            ]
-            answers = await self.proposals.ask(search, ledger.history.observed, candidates, decided.asks)
-            wanted += [trial_of(ask, architecture, search) for ask, architecture in answers]
+            history = ledger.history
+            candidates = open_candidates([trial.spec for _, trial in ledger.unfinished()], search.spec)
+            answers = await self.proposals.ask(search, history.observed, candidates, decided.asks)
+            wanted += [trial_of(ask, proposals, search, history) for ask, proposals in answers]
+            if not answers and not candidates and history.exhausted_at != history.search_trials:
+                history.exhausted_at = history.search_trials
+                return True
         for new in wanted:
             ledger.open[new.name] = await self._create_trial(search, new)
         return bool(wanted)
@@ -310,12 +309,6 @@ class Controller:
         if ledger is not None:
             self.proposals.forget(ledger.uid)
         self.metrics.forget(str(key))
-
-
-def space_of_search(search: Search) -> Any:
-    """The search's space."""
-    assert search.spec.space is not None  # noqa: S101 - the spec is resolved
-    return space_of(search.spec.space)
 
 
 def _status(document: Document) -> ArchitectureSearchStatus:

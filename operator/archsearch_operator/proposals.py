@@ -17,7 +17,7 @@ from typing import Any
 from archsearch.planning.history import Observed
 from archsearch.planning.model import Ask, Search
 from archsearch.planning.propose import Candidate, Replay
-from archsearch.spaces import Architecture
+from archsearch.searchers import Proposal
 
 REMEMBERED = 200
 """Searches whose evidence a process keeps."""
@@ -40,8 +40,8 @@ class Proposals:
 
     async def ask(
         self, search: Search, observed: Sequence[Observed], pending: Sequence[Candidate], asks: Sequence[Ask]
-    ) -> list[tuple[Ask, Architecture]]:
-        """An architecture for each ask; fewer when the space has no more."""
+    ) -> list[tuple[Ask, tuple[Proposal, ...]]]:
+        """Proposals for each ask; fewer when the space has no more."""
         slot = hash(search.uid) % self.processes
         told = self._told.setdefault(search.uid, _Told())
         for attempt in range(2):
@@ -95,7 +95,7 @@ def _answer(
     new: list[Observed],
     pending: list[Candidate],
     asks: list[Ask],
-) -> list[tuple[Ask, Architecture]] | None:
+) -> list[tuple[Ask, tuple[Proposal, ...]]] | None:
     """Runs in the other process. None: it does not have the first `start` results."""
     replay = _replays.get(uid)
     if start == 0:

@@ -6,7 +6,13 @@ DATASET = "spec.task.imageClassification.dataset"
 TRAINING = "spec.task.imageClassification.training"
 CELLS = "spec.space.dartsCells"
 EVOLUTION = "spec.algorithm.regularizedEvolution"
-DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.earlyStopping": REMOVED}
+TRAIN = "spec.evaluation.train"
+DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
+ZERO_COST = {"spec.evaluation": {"zeroCost": {}}, "spec.earlyStopping": REMOVED}
+TABULAR = {
+    "spec.evaluation": {"tabular": {"volume": {"claimName": "t"}, "columns": [{"metric": "accuracy", "column": "a"}]}},
+    "spec.earlyStopping": REMOVED,
+}
 LIMITS = "spec.trial.resources.limits"
 REQUESTS = "spec.trial.resources.requests"
 
@@ -69,7 +75,7 @@ BAD_SPECS = [
     ("too many at once", {"spec.budget.parallelTrials": 1_001}, "spec.budget.parallelTrials"),
     ("fewer than no failures", {"spec.budget.maxFailedTrials": -1}, "spec.budget.maxFailedTrials"),
     ("a deadline of no time", {"spec.budget.activeDeadlineSeconds": 0}, "spec.budget.activeDeadlineSeconds"),
-    ("no epochs", {f"{EVOLUTION}.epochs": 0}, f"{EVOLUTION}.epochs"),
+    ("no epochs", {f"{TRAIN}.epochs": 0}, f"{TRAIN}.epochs"),
     ("a population of one", {f"{EVOLUTION}.population": 1}, f"{EVOLUTION}.population"),
     ("a sample of none", {f"{EVOLUTION}.sample": 0}, f"{EVOLUTION}.sample"),
     ("no nodes", {f"{CELLS}.nodes": 0}, f"{CELLS}.nodes"),
@@ -140,7 +146,26 @@ BAD_SPECS = [
     ("the same profile twice", {"spec.profiles.1.name": "t4"}, "spec.profiles"),
     ("an export to nowhere", {"spec.artifacts": REMOVED}, "spec.artifacts"),
     ("an export of nothing", {"spec.retrain.topK": 0}, "spec.retrain.topK"),
-    ("earlyStopping of whole searches", {"spec.algorithm": {"differentiable": {}}}, "spec.earlyStopping"),
+    ("earlyStopping of whole searches", {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED},
+     "spec.earlyStopping"),
+    ("earlyStopping without training", {"spec.evaluation": {"zeroCost": {}}}, "spec.earlyStopping"),
+    ("evaluation of whole searches", {"spec.algorithm": {"differentiable": {}}, "spec.earlyStopping": REMOVED},
+     "spec.evaluation"),
+    ("a shorter training that is longer", {f"{TRAIN}.fidelities": [3, 10]}, f"{TRAIN}.fidelities"),
+    ("shorter trainings in no order", {f"{TRAIN}.fidelities": [3, 1]}, f"{TRAIN}.fidelities"),
+    ("halving and fidelities", {f"{TRAIN}.fidelities": [1], f"{TRAIN}.halving": {}}, f"{TRAIN}.fidelities"),
+    ("halving from the end", {f"{TRAIN}.halving": {"minEpochs": 10}}, f"{TRAIN}.halving.minEpochs"),
+    ("a prefilter that keeps all", {f"{TRAIN}.prefilter": {"keep": "0.9"}}, f"{TRAIN}.prefilter.keep"),
+    ("a prefilter that keeps none", {f"{TRAIN}.prefilter": {"keep": "0.001"}}, f"{TRAIN}.prefilter.keep"),
+    ("an unknown score", {f"{TRAIN}.prefilter": {"score": "luck"}}, f"{TRAIN}.prefilter.score"),
+    ("more architectures than fit", {**ZERO_COST, "spec.evaluation.zeroCost.architecturesPerTrial": 65},
+     "spec.evaluation.zeroCost.architecturesPerTrial"),
+    ("a table without columns", {**TABULAR, "spec.evaluation.tabular.columns": []}, "spec.evaluation.tabular.columns"),
+    ("two columns for a metric", {**TABULAR, "spec.evaluation.tabular.columns": [
+        {"metric": "accuracy", "column": "a"}, {"metric": "accuracy", "column": "b"}]},
+     "spec.evaluation.tabular.columns"),
+    ("an objective that is not in the table", {**TABULAR, "spec.objectives": [{"metric": "loss"}]},
+     "spec.objectives"),
     ("earlyStopping without a curve", {"spec.objectives": [{"metric": "parameters"}]}, "spec.objectives"),
     ("requests beyond limits", {f"{REQUESTS}.memory": "2049Mi"}, REQUESTS),
     ("a little beyond a limit in another unit", {f"{REQUESTS}.cpu": "701m", f"{LIMITS}.cpu": "0.7"}, REQUESTS),

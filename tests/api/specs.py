@@ -49,7 +49,8 @@ GOOD: Json = {
                 "final": {"channels": 36, "cells": 20},
             }
         },
-        "algorithm": {"regularizedEvolution": {"epochs": 10, "population": 20, "sample": 5}},
+        "algorithm": {"regularizedEvolution": {"population": 20, "sample": 5}},
+        "evaluation": {"train": {"epochs": 10}},
         "objectives": [
             {"metric": "accuracy", "goal": "Maximize"},
             {"metric": "latencyMs", "goal": "Minimize", "profile": "t4"},

@@ -20,13 +20,23 @@ VARIANTS: dict[str, Json] = {
     "good": {},
     "darts": {
         "spec.algorithm": {"differentiable": {}},
+        "spec.evaluation": REMOVED,
         "spec.earlyStopping": REMOVED,
     },
     "random on digits": {
-        "spec.algorithm": {"random": {"epochs": 3}},
+        "spec.algorithm": {"random": {}},
+        "spec.evaluation": {"train": {"epochs": 3}},
         "spec.space": {"nasBench201": {"search": {"channels": 4, "cells": 1}, "final": {"channels": 8, "cells": 1}}},
         "spec.task.imageClassification.dataset": {"builtin": "digits"},
     },
+    "a table": {
+        "spec.evaluation": {
+            "tabular": {"volume": {"claimName": "t"}, "columns": [{"metric": "accuracy", "column": "a"}]}
+        },
+        "spec.earlyStopping": REMOVED,
+    },
+    "scores": {"spec.evaluation": {"zeroCost": {}}, "spec.earlyStopping": REMOVED},
+    "halving": {"spec.evaluation.train.halving": {}, "spec.evaluation.train.prefilter": {}},
     "no profiles": {
         "spec.profiles": REMOVED,
         "spec.constraints": REMOVED,

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.apiserver
 OTHER: dict[str, Any] = {
     "task": {"imageClassification": {"dataset": {"volume": None, "builtin": "digits"}}},
     "space": {"dartsCells": {"nodes": 3}},
-    "algorithm": {"regularizedEvolution": {"epochs": 11}},
+    "algorithm": {"regularizedEvolution": {"population": 11}},
+    "evaluation": {"train": {"epochs": 11}},
     "objectives": [{"metric": "accuracy"}],
     "constraints": [],
     "profiles": [{"name": "t4", "batchSize": 2}],

@@ -34,7 +34,7 @@ def test_the_api_server_fills_in_what_the_models_do(searches: Server, example: P
     "changes",
     [
         {},
-        {"spec.algorithm": {"differentiable": {}}, "spec.earlyStopping": REMOVED},
+        {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED},
         {"spec.algorithm": {"random": {}}, "spec.space": {"nasBench201": {}}},
         {"spec.trial": {}, "spec.retrain": {}, "spec.export": {}, "spec.earlyStopping": {"medianStop": {}}},
         {"spec.trial": {"resources": {}, "tolerations": [{"key": "a"}]}},

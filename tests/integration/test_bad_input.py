@@ -13,7 +13,8 @@ from cluster.commands import CommandError
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ONE = {
     "space": {"nasBench201": {"search": {"channels": 2, "cells": 1}, "final": {"channels": 2, "cells": 1}}},
-    "algorithm": {"random": {"epochs": 1}},
+    "algorithm": {"random": {}},
+    "evaluation": {"train": {"epochs": 1}},
     "retrain": {"topK": 0},
 }
 LITTLE = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
@@ -91,7 +92,7 @@ def test_a_job_that_somebody_deletes_is_made_again_only_when_its_pod_is_gone(use
 def test_an_edit_of_an_immutable_field_is_refused(user: User):
     user.submit("fixed", budget={"maxTrials": 1}, suspend=True, **ONE)
     with pytest.raises(CommandError, match="algorithm is immutable") as refusal:
-        user.submit("fixed", budget={"maxTrials": 1}, suspend=True, **ONE | {"algorithm": {"random": {"epochs": 2}}})
+        user.submit("fixed", budget={"maxTrials": 1}, suspend=True, **ONE | {"evaluation": {"train": {"epochs": 2}}})
     print(str(refusal.value).splitlines()[-1])
     user.submit("fixed", budget={"maxTrials": 5}, suspend=True, **ONE)
     assert user.get("nas", "fixed")["spec"]["budget"]["maxTrials"] == 5

@@ -22,8 +22,8 @@ REPOSITORY = HERE.parents[1]
 COMMAND_LINE = (
     "import json, sys; from archsearch.cli import main; sys.exit(main(sys.argv[2:], command=json.loads(sys.argv[1])))"
 )
-EVOLUTION = {"regularizedEvolution": {"epochs": 1, "population": 4, "sample": 2}}
-RANDOM = {"random": {"epochs": 1}}
+EVOLUTION = {"regularizedEvolution": {"population": 4, "sample": 2}}
+RANDOM: dict[str, Any] = {"random": {}}
 
 
 @dataclass
@@ -128,6 +128,7 @@ def spec_of(**changes: Any) -> dict[str, Any]:
         "task": {"imageClassification": {"dataset": {"builtin": "digits"}}},
         "space": {"nasBench201": {}},
         "algorithm": RANDOM,
+        "evaluation": {"train": {"epochs": 1}},
         "budget": {"maxTrials": 12, "parallelTrials": 4, "maxFailedTrials": 12},
         "retrain": {"topK": 1, "seeds": 2, "epochs": 1},
         "artifacts": {"claimName": "artifacts"},

@@ -14,17 +14,17 @@ EXAMPLES = REPOSITORY / "examples"
 LITTLE = {
     "darts-digits": ("algorithm.differentiable.epochs=1", "retrain.seeds=1", "retrain.epochs=1"),
     "evolution-digits": (
-        "algorithm.regularizedEvolution.epochs=1",
+        "evaluation.train.epochs=1",
         "budget={maxTrials: 2, parallelTrials: 2}",
         "retrain={seeds: 1, epochs: 1}",
     ),
-    "minimal": ("algorithm.random.epochs=1", "budget.maxTrials=1", "retrain.topK=0"),
+    "minimal": ("evaluation.train.epochs=1", "budget.maxTrials=1", "retrain.topK=0"),
     "npz-volume": (
-        "algorithm.regularizedEvolution.epochs=1",
+        "evaluation.train.epochs=1",
         "budget={maxTrials: 1}",
         "retrain.epochs=1",
     ),
-    "random-digits": ("algorithm.random.epochs=1", "budget={maxTrials: 2, parallelTrials: 2}", "retrain.epochs=1"),
+    "random-digits": ("evaluation.train.epochs=1", "budget={maxTrials: 2, parallelTrials: 2}", "retrain.epochs=1"),
 }
 
 

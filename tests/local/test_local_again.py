@@ -35,7 +35,7 @@ def test_a_search_that_has_ended_is_only_told_of_again(make_run):
     ("override", "said"),
     [
         ("seed=8", "seed was 7 and is now 8"),
-        ("algorithm.random.epochs=2", "algorithm.random.epochs was 1 and is now 2"),
+        ("evaluation.train.epochs=2", "evaluation.train.epochs was 1 and is now 2"),
         ("objectives=[{metric: loss}]", 'objectives.0.goal was "Maximize" and is now "Minimize"'),
         ("earlyStopping={medianStop: {}}", "earlyStopping was not set and is now"),
     ],

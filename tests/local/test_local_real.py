@@ -15,7 +15,8 @@ from archsearch.local.log import Curve
 
 SETTINGS = (
     "space={nasBench201: {search: {channels: 2, cells: 1}, final: {channels: 2, cells: 1}}}",
-    "algorithm={random: {epochs: 1}}",
+    "algorithm={random: {}}",
+    "evaluation={train: {epochs: 1}}",
     "objectives=[{metric: accuracy}]",
     "constraints=null",
     "profiles=null",

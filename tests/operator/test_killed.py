@@ -20,7 +20,8 @@ TRIALS = 60
 KILLS = 30
 SPEC: dict[str, Any] = {
     "space": {"nasBench201": {}},
-    "algorithm": {"regularizedEvolution": {"epochs": 1, "population": 8, "sample": 3}},
+    "algorithm": {"regularizedEvolution": {"population": 8, "sample": 3}},
+    "evaluation": {"train": {"epochs": 1}},
     "budget": {"maxTrials": TRIALS, "parallelTrials": 4, "maxFailedTrials": TRIALS},
     "retrain": {"topK": 0},
     "seed": 7,

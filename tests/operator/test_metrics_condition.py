@@ -84,7 +84,8 @@ def test_no_result_is_lost_and_the_condition_says_why(control_plane: ControlPlan
             "s",
             budget={"maxTrials": 3, "parallelTrials": 3},
             space={"nasBench201": {}},
-            algorithm={"random": {"epochs": 1}},
+            algorithm={"random": {}},
+            evaluation={"train": {"epochs": 1}},
             retrain={"topK": 0},
         )
         wait_for(lambda: namespace.condition("s", "Succeeded")[0] in {"True", "False"}, 90, "the search")

@@ -12,7 +12,12 @@ from simulated_node import Ending, SimulatedNode, good_message
 from cluster import ControlPlane
 
 pytestmark = pytest.mark.apiserver
-SMALL = {"space": {"nasBench201": {}}, "algorithm": {"random": {"epochs": 1}}, "retrain": {"topK": 1, "seeds": 2}}
+SMALL = {
+    "space": {"nasBench201": {}},
+    "algorithm": {"random": {}},
+    "evaluation": {"train": {"epochs": 1}},
+    "retrain": {"topK": 1, "seeds": 2},
+}
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_a_median_stop_ends_a_trial_and_tells_the_searcher():
     status = world.trials[name].status
     assert (status.state, status.reason) == ("Stopped", "MedianStop")
     assert world.history is not None
-    assert world.history.observed[-1].value == 0.01
+    assert world.history.observed[-1].results[0].value == 0.01
     assert name not in world.jobs
 
 

@@ -12,7 +12,7 @@ from archsearch.api import ArchitectureSearchSpec
 from archsearch.api.trial import Trial
 from archsearch.planning import Execution, History, OpenTrial, Plan, Search, plan, resolve, trial_of
 from archsearch.planning.model import STOPPING
-from archsearch.planning.propose import Candidate, Replay
+from archsearch.planning.propose import Replay, open_candidates
 from archsearch.spaces import space_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,11 +23,14 @@ def spec_of(**changes: Any) -> ArchitectureSearchSpec:
     document: dict[str, Any] = {
         "task": {"imageClassification": {"dataset": {"builtin": "digits"}}},
         "space": {"nasBench201": {}},
-        "algorithm": {"random": {"epochs": 3}},
+        "algorithm": {"random": {}},
+        "evaluation": {"train": {"epochs": 3}},
         "budget": {"maxTrials": 6, "parallelTrials": 2},
         "retrain": {"topK": 2, "seeds": 2, "epochs": 4},
         "artifacts": {"claimName": "artifacts"},
     }
+    if "differentiable" in changes.get("algorithm", {}):
+        del document["evaluation"]
     return ArchitectureSearchSpec.model_validate(document | changes)
 
 
@@ -112,7 +115,8 @@ class World:
             self.jobs.pop(trial.name, None)
         wanted = list(decided.create)
         if decided.asks:
-            wanted += [trial_of(ask, arch, self.search) for ask, arch in self._ask(decided)]
+            assert self.history is not None
+            wanted += [trial_of(ask, found, self.search, self.history) for ask, found in self._ask(decided)]
         for new in wanted:
             if (left := left - 1) < 0:
                 return False
@@ -141,13 +145,11 @@ class World:
         if self.replay is None:
             self.replay = Replay(self.search.spec)
         self.replay.tell(self.history.observed[self.replay.length :])
-        space = space_of(self.search.spec.space)
-        pending = [
-            Candidate(t.spec.index, space.architecture(t.spec.architecture))
-            for t in self.trials.values()
-            if not t.finished and t.spec.work == "Train"
-        ]
-        return self.replay.ask(pending, decided.asks)
+        pending = open_candidates([t.spec for t in self.trials.values() if not t.finished], self.search.spec)
+        answers = self.replay.ask(pending, decided.asks)
+        if not answers and not pending:
+            self.history.exhausted_at = self.history.search_trials
+        return answers
 
     def settle(self) -> Plan:
         """Plan and apply until a plan has nothing to do."""

@@ -33,7 +33,8 @@ DOCUMENT: dict[str, Any] = {
         "imageClassification": {"dataset": {"builtin": "digits"}, "training": {"batchSize": 64, "learningRate": "0.1"}}
     },
     "space": {"nasBench201": {"search": {"channels": 2, "cells": 1}, "final": {"channels": 4, "cells": 1}}},
-    "algorithm": {"random": {"epochs": 2}},
+    "algorithm": {"random": {}},
+    "evaluation": {"train": {"epochs": 2}},
     "objectives": [{"metric": "accuracy", "goal": "Maximize"}],
     "metricsPort": 0,
     "scrapeTimeoutSeconds": 0,

@@ -6,22 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from archsearch.api.base import Epochs, Model, OneOf, Rule
+from archsearch.api.base import Model, OneOf, Rule
 from archsearch.api.differentiable import Differentiable
 
 
 class RandomSearch(Model):
     """Architectures drawn uniformly, none twice."""
 
-    epochs: Epochs = 20
-    """Epochs for which each trial trains its network."""
-
 
 class RegularizedEvolution(Model):
     """Ageing evolution (Real et al. 2019): mutate the best of a random sample, forget the oldest."""
 
-    epochs: Epochs = 20
-    """Epochs for which each trial trains its network."""
     population: Annotated[int, Field(ge=2, le=10_000)] = 30
     """Architectures alive at once; the first ones are drawn at random. The paper has 100 for 20,000 trials."""
     sample: Annotated[int, Field(ge=1, le=10_000)] = 10
@@ -36,7 +31,7 @@ class RegularizedEvolution(Model):
 
 
 class Algorithm(OneOf):
-    """How the space is searched."""
+    """How the space is searched: by a searcher that proposes architectures to trials, or inside a supernet."""
 
     random: RandomSearch | None = None
     """The baseline of every search."""
@@ -44,3 +39,8 @@ class Algorithm(OneOf):
     """Trains one network after another, as the search for AmoebaNet did."""
     differentiable: Differentiable | None = None
     """Trains one supernet that holds all architectures, together with the weights that mix them."""
+
+    @property
+    def proposes(self) -> bool:
+        """Whether a searcher proposes architectures to trials; otherwise each trial is one whole search."""
+        return self.differentiable is None

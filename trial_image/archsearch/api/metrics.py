@@ -14,6 +14,9 @@ STATIC: Final = frozenset({"parameters", "flops"})
 MEASURED: Final = frozenset({"latencyMs", "throughput", "peakMemoryMiB"})
 """Measured on a profile's nodes; meaningless without the profile's name."""
 
+ZERO_COST: Final = "zeroCost"
+"""The score of a network at initialisation, by which a search without training goes."""
+
 LARGEST: Final = 1e100
 """Largest size of a number that is taken from outside: sums and squares of such numbers are numbers too."""
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.base import DecimalString, Model, ObjectName, OneOf, PositiveDecimal, Rule, cel_list
+from archsearch.api.evaluation import Evaluation
 from archsearch.api.metrics import LEARNED
 from archsearch.api.objective import Constraint, Objective
 from archsearch.api.placement import Placement, Profile, Queue, Resources, Toleration, TrialTemplate
@@ -155,9 +156,25 @@ def _export_needs_retrain(self: ArchitectureSearchSpec) -> str | None:
 
 
 def _stop_needs_trials(self: ArchitectureSearchSpec) -> str | None:
-    if self.early_stopping is None or self.algorithm is None or self.algorithm.differentiable is None:
+    whole = self.algorithm is not None and not self.algorithm.proposes
+    untrained = self.evaluation is not None and self.evaluation.train is None
+    if self.early_stopping is None or not (whole or untrained):
         return None
-    return "earlyStopping must not be set for whole searches: there are no networks to compare"
+    return "earlyStopping must be set only where trials train one network each"
+
+
+def _evaluation_needs_proposals(self: ArchitectureSearchSpec) -> str | None:
+    if self.evaluation is None or self.algorithm is None or self.algorithm.proposes:
+        return None
+    return f"evaluation must not be set for {self.algorithm.member[0]}: each of its trials is one whole search"
+
+
+def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
+    if self.evaluation is None or self.evaluation.tabular is None or self.objectives is None:
+        return None
+    known = {column.metric for column in self.evaluation.tabular.columns}
+    missing = [item.metric for item in self.objectives if item.metric in LEARNED and item.metric not in known]
+    return f"objectives must be among evaluation.tabular.columns, but got {', '.join(missing)}" if missing else None
 
 
 def _stop_needs_curve(self: ArchitectureSearchSpec) -> str | None:
@@ -178,6 +195,8 @@ class ArchitectureSearchSpec(Model):
     """The architectures that are searched; `dartsCells` where it is left out."""
     algorithm: Algorithm | None = None
     """How the space is searched; `regularizedEvolution` where it is left out."""
+    evaluation: Evaluation | None = None
+    """What a trial does with an architecture that is proposed; `train` where it is left out."""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=4)] | None = None
     """What makes an architecture good, the most important first; accuracy where it is left out."""
     constraints: Annotated[tuple[Constraint, ...], Field(max_length=8)] = ()
@@ -239,9 +258,22 @@ class ArchitectureSearchSpec(Model):
             field_path=".retrain.topK",
         ),
         Rule(
-            expression="!has(self.earlyStopping) || !has(self.algorithm) || !has(self.algorithm.differentiable)",
-            message="earlyStopping must not be set for whole searches: there are no networks to compare",
+            expression="!has(self.earlyStopping) || ((!has(self.algorithm) || !has(self.algorithm.differentiable)) && "
+            "(!has(self.evaluation) || has(self.evaluation.train)))",
+            message="earlyStopping must be set only where trials train one network each",
             field_path=".earlyStopping",
+        ),
+        Rule(
+            expression="!has(self.evaluation) || !has(self.algorithm) || !has(self.algorithm.differentiable)",
+            message="evaluation must not be set where each trial is one whole search",
+            field_path=".evaluation",
+        ),
+        Rule(
+            expression="!has(self.evaluation) || !has(self.evaluation.tabular) || !has(self.objectives) || "
+            f"self.objectives.all(o, !(o.metric in {cel_list(sorted(LEARNED))}) || "
+            "self.evaluation.tabular.columns.exists(c, c.metric == o.metric))",
+            message="objectives must be among evaluation.tabular.columns",
+            field_path=".objectives",
         ),
         Rule(
             expression="!has(self.earlyStopping) || !has(self.objectives) || size(self.objectives) == 0 || "
@@ -258,5 +290,7 @@ class ArchitectureSearchSpec(Model):
         _export_needs_artifacts,
         _export_needs_retrain,
         _stop_needs_trials,
+        _evaluation_needs_proposals,
+        _table_has_objectives,
         _stop_needs_curve,
     )

@@ -8,19 +8,26 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, FiniteFloat, StringConstraints
 
 from archsearch.api.base import ChoiceValue, Count, Model, ShortName, Timestamp
+from archsearch.api.evaluation import MAX_BATCH
 from archsearch.api.metrics import LARGEST
 from archsearch.api.status import Artifact, HardwareProfile
 
 TRIAL_KIND: Final = "ArchitectureTrial"
 TRIAL_PLURAL: Final = "architecturetrials"
 
-WorkKind = Literal["Preflight", "Train", "Supernet", "Profile", "Retrain", "Export"]
+WorkKind = Literal[
+    "Preflight", "SharedWeights", "Train", "Supernet", "Evaluate", "Score", "Lookup", "Profile", "Retrain", "Export"
+]
 TrialState = Literal["Pending", "Queued", "Running", "Succeeded", "Failed", "Infeasible", "Stopped"]
 FINISHED: Final = frozenset({"Succeeded", "Failed", "Infeasible", "Stopped"})
-SEARCH_KINDS: Final = frozenset({"Train", "Supernet"})
+SEARCH_KINDS: Final = frozenset({"Train", "Supernet", "Evaluate", "Score", "Lookup"})
 """Kinds of work that the search stage is made of, and that the budget counts."""
 
-REPORTING_KINDS: Final = frozenset({"Train", "Supernet", "Retrain"})
+BATCH_KINDS: Final = frozenset({"Evaluate", "Score", "Lookup"})
+"""Kinds of work that are given several architectures and have a result for each."""
+ONE_RESULT_KINDS: Final = SEARCH_KINDS - BATCH_KINDS
+"""Kinds of work whose result is one architecture and its metrics."""
+REPORTING_KINDS: Final = frozenset({"SharedWeights", "Train", "Supernet", "Retrain"})
 """Kinds of work that show an objective on /metrics while they run."""
 MEASURING_KINDS: Final = REPORTING_KINDS | {"Profile"}
 """Kinds of work that show any number on /metrics: at their end they wait until it was scraped."""
@@ -50,7 +57,9 @@ class ArchitectureTrialSpec(Model):
     seed: Annotated[int, Field(ge=0, le=2**53 - 1)]
     """Everything random in the trial follows from it."""
     architecture: ArchitectureMap | None = None
-    """The architecture; absent for work that searches for one."""
+    """The architecture; absent for work that searches for one, or that is given several."""
+    architectures: Annotated[tuple[ArchitectureMap, ...], Field(max_length=MAX_BATCH)] = ()
+    """The architectures to evaluate one after the other, or of which one is chosen to be trained."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Epochs of training."""
     profile: ShortName | None = None
@@ -83,15 +92,20 @@ def thinned(points: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
     return tuple(points[::-1][::stride][::-1])
 
 
+MetricMap = Annotated[dict[str, float], Field(json_schema_extra={"maxProperties": 64})]
+
+
 class TrialResult(Model):
     """What the work came to."""
 
-    metrics: dict[str, float] = Field(default={}, json_schema_extra={"maxProperties": 64})
+    metrics: MetricMap = Field(default={})
     """Finite numbers by name."""
     architecture: ArchitectureMap | None = None
     """The architecture that was trained or found."""
     profile: HardwareProfile | None = None
     """What it costs on hardware that was measured."""
+    results: Annotated[tuple[MetricMap, ...], Field(max_length=MAX_BATCH)] = ()
+    """The metrics of each of the architectures that were given, in their order; empty for one that has no result."""
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
     """Files that were written."""
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=MAX_CURVE)] = ()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.base import Model, ObjectName
+from archsearch.api.evaluation import Evaluation
 from archsearch.api.metrics import LARGEST, usable
 from archsearch.api.search import Constraint, Export, Objective, Profile
 from archsearch.api.space import Space
@@ -58,6 +61,7 @@ class Work(Model):
     task: Task
     space: Space
     algorithm: Algorithm
+    evaluation: Evaluation | None = None
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     profile: Profile | None = None
@@ -82,16 +86,15 @@ class Message(TrialResult):
     @field_validator("metrics")
     @classmethod
     def _finite(cls, metrics: dict[str, float]) -> dict[str, float]:
-        import re
-
-        if len(metrics) > 64:
-            raise ValueError(f"metrics must have at most 64 entries, but got {len(metrics)}")
-        for name, value in metrics.items():
-            if not re.match(METRIC_NAME, name):
-                raise ValueError(f"metrics must have names like {METRIC_NAME}, but got {name[:80]!r}")
-            if not usable(value):
-                raise ValueError(f"metrics must be finite and at most {LARGEST:g}, but got {name}={value}")
+        _check_metrics(metrics)
         return metrics
+
+    @field_validator("results")
+    @classmethod
+    def _all_finite(cls, results: tuple[dict[str, float], ...]) -> tuple[dict[str, float], ...]:
+        for metrics in results:
+            _check_metrics(metrics)
+        return results
 
     def encode(self) -> str:
         """Compact JSON of at most 4,096 bytes; the curve is thinned until it fits. ValueError if it cannot fit."""
@@ -101,6 +104,16 @@ class Message(TrialResult):
                 raise ValueError(f"the termination message must be at most {MAX_MESSAGE} bytes, but got {len(text)}")
             message = message.model_copy(update={"curve": message.curve[1::2] if len(message.curve) > 1 else ()})
         return text
+
+
+def _check_metrics(metrics: Mapping[str, float]) -> None:
+    if len(metrics) > 64:
+        raise ValueError(f"metrics must have at most 64 entries, but got {len(metrics)}")
+    for name, value in metrics.items():
+        if not re.match(METRIC_NAME, name):
+            raise ValueError(f"metrics must have names like {METRIC_NAME}, but got {name[:80]!r}")
+        if not usable(value):
+            raise ValueError(f"metrics must be finite and at most {LARGEST:g}, but got {name}={value}")
 
 
 class InvalidMessage(ValueError):

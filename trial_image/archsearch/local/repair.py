@@ -8,8 +8,9 @@ from archsearch.api.trial import SEARCH_KINDS, ArchitectureTrialSpec, Trial, Wor
 from archsearch.api.work import Work
 from archsearch.local.records import Records, Tell, read_document, renumbered, set_aside
 from archsearch.planning import Ask, History, Search, trial_of
+from archsearch.planning.history import proposals_of
 from archsearch.planning.plan import supernet_trial
-from archsearch.planning.propose import Candidate, Replay
+from archsearch.planning.propose import Replay, open_candidates
 from archsearch.spaces import space_of
 
 
@@ -47,9 +48,8 @@ def _given(records: Records, search: Search, name: str) -> ArchitectureTrialSpec
     """What the trial's process was given."""
     try:
         spec = Work.model_validate(read_document(records.folder.work(name))).spec
-        if spec.architecture is not None:
-            assert search.spec.space is not None  # noqa: S101 - the spec is resolved
-            space_of(search.spec.space).architecture(spec.architecture)
+        assert search.spec.space is not None  # noqa: S101 - the spec is resolved
+        proposals_of(spec, search.spec, space_of(search.spec.space))
     except (OSError, ValueError):
         return None
     return spec if search.trial_name(spec.work, spec.index) == name else None
@@ -60,19 +60,17 @@ def _anew(records: Records, search: Search, work: WorkKind, index: int) -> Archi
     if work not in SEARCH_KINDS:
         return None
     assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
-    assert search.spec.space is not None  # noqa: S101
     if work == "Supernet":
         return supernet_trial(search, search.spec.algorithm, index).spec
-    space = space_of(search.spec.space)
-    others = [trial for trial in records.trials.values() if trial.spec.work == "Train"]
+    others = [trial for trial in records.trials.values() if trial.spec.work == work]
     # It may know what the one before it knew: what this one knew is lost.
     known = max((trial.spec.observed for trial in others if trial.spec.index < index), default=0)
     replay = Replay(search.spec)
-    replay.tell(History(search.spec, records.finished()).observed)
-    pending = [Candidate(trial.spec.index, space.architecture(trial.spec.architecture or {}))
-               for trial in others if not trial.finished]  # fmt: skip
+    history = History(search.spec, records.finished())
+    replay.tell(history.observed)
+    pending = open_candidates([trial.spec for trial in others if not trial.finished], search.spec)
     answers = replay.ask(pending, [Ask(index, min(known, replay.length))])
-    return trial_of(*answers[0], search).spec if answers else None
+    return trial_of(*answers[0], search, history).spec if answers else None
 
 
 def _repeat(records: Records, search: Search, work: WorkKind, first: int, last: int, tell: Tell) -> None:

@@ -29,8 +29,7 @@ from archsearch.local.signals import Signals
 from archsearch.local.volumes import parse_volumes
 from archsearch.local.workers import BACKOFF, POLL, Workers
 from archsearch.planning import History, OpenTrial, Outcome, Plan, Search, plan, trial_of
-from archsearch.planning.propose import Candidate, Replay
-from archsearch.spaces import space_of
+from archsearch.planning.propose import Replay, open_candidates
 
 LOOK: Final = 1.0
 """Seconds between two looks at the curves of running trials."""
@@ -101,16 +100,14 @@ class Runner:
     def _create(self, decided: Plan) -> bool:
         wanted = list(decided.create)
         if decided.asks:
-            assert self.search.spec.space is not None  # noqa: S101 - the spec is resolved
-            space = space_of(self.search.spec.space)
             self._replay = self._replay or Replay(self.search.spec)
             self._replay.tell(self.history.observed[self._replay.length :])
-            pending = [
-                Candidate(trial.spec.index, space.architecture(trial.spec.architecture))
-                for trial in self.records.open()
-                if trial.spec.work == "Train" and trial.spec.architecture is not None
-            ]
-            wanted += [trial_of(ask, found, self.search) for ask, found in self._replay.ask(pending, decided.asks)]
+            pending = open_candidates([trial.spec for trial in self.records.open()], self.search.spec)
+            answers = self._replay.ask(pending, decided.asks)
+            wanted += [trial_of(ask, proposals, self.search, self.history) for ask, proposals in answers]
+            if not answers and not pending and self.history.exhausted_at != self.history.search_trials:
+                self.history.exhausted_at = self.history.search_trials
+                return True
         for new in wanted:
             if new.name in self.records.trials:
                 raise RuntimeError(f"{new.name} must be created once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archsearch.api.algorithm import Algorithm, RegularizedEvolution
+from archsearch.api.evaluation import Evaluation, TrainEvaluation
 from archsearch.api.metrics import DEFAULT_GOALS
 from archsearch.api.search import DEFAULT_PROFILE, ArchitectureSearchSpec, Export, Objective, Placement, Profile
 from archsearch.api.space import DartsCells, Space
@@ -14,11 +15,13 @@ def resolve(spec: ArchitectureSearchSpec, image: str) -> ArchitectureSearchSpec:
     It never depends on what may be changed while a search runs: a larger budget must not change the algorithm.
     """
     objectives = spec.objectives or (Objective(metric="accuracy"),)
+    algorithm = spec.algorithm or Algorithm(regularized_evolution=RegularizedEvolution())
     trial = spec.trial if spec.trial.image else spec.trial.model_copy(update={"image": image})
     return spec.model_copy(
         update={
             "space": spec.space or Space(darts_cells=DartsCells()),
-            "algorithm": spec.algorithm or Algorithm(regularized_evolution=RegularizedEvolution()),
+            "algorithm": algorithm,
+            "evaluation": spec.evaluation or (Evaluation(train=TrainEvaluation()) if algorithm.proposes else None),
             "objectives": tuple(
                 objective.model_copy(update={"goal": objective.goal or DEFAULT_GOALS[objective.metric]})
                 for objective in objectives

@@ -10,13 +10,24 @@ from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
+from typing import cast, get_args
 
-from archsearch.api.metrics import LEARNED, STATIC
+from archsearch.api.metrics import LEARNED, STATIC, ZERO_COST, Metric
 from archsearch.api.search import ArchitectureSearchSpec, Objective
-from archsearch.api.trial import SEARCH_KINDS, CurvePoint, MetricsReading, Trial, WorkKind
-from archsearch.planning.objectives import Metrics, dominates, key_of, score, scores, violation
-from archsearch.spaces import Architecture, space_of
+from archsearch.api.trial import (
+    BATCH_KINDS,
+    SEARCH_KINDS,
+    ArchitectureTrialSpec,
+    CurvePoint,
+    MetricsReading,
+    Trial,
+    WorkKind,
+)
+from archsearch.planning.objectives import Metrics, dominates, excess, key_of, scores
+from archsearch.searchers import Proposal, Result
+from archsearch.spaces import Architecture, Space, space_of
 
 CONTENDERS = 64
 """Best results that are remembered: more than can be profiled or retrained."""
@@ -24,9 +35,13 @@ CONTENDERS = 64
 
 @dataclass(frozen=True)
 class Scored:
-    """A successful search trial. rank: negated scores, then the order of completion: smaller is better."""
+    """An architecture that a search trial evaluated.
 
-    rank: tuple[tuple[float, ...], int]
+    rank: the negated fidelity, the negated scores, then the order of completion: smaller is better. What was trained
+    for longer always comes first: a short training says less than the difference between two good architectures.
+    """
+
+    rank: tuple[float, tuple[float, ...], int]
     trial: str
     architecture: Architecture
     metrics: Metrics
@@ -37,11 +52,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Observed:
-    """A finished search trial as a searcher sees it."""
+    """A finished search trial as a searcher sees it: what it was given, and a result for each that it evaluated."""
 
     index: int
-    architecture: Architecture | None
-    value: float | None
+    proposals: tuple[Proposal, ...]
+    results: tuple[Result, ...]
 
 
 class History:
@@ -68,10 +83,11 @@ class History:
         self.preemptions = 0
         self.observed: list[Observed] = []
         self.last_observed = 0
+        self.exhausted_at: int | None = None  # search trials when the searcher had nothing more to propose
         self.contenders: list[Scored] = []
         self.front: list[Scored] = []
         self.curves: list[tuple[CurvePoint, ...]] = []
-        self.stages: dict[str, list[Trial]] = {"Preflight": [], "Profile": [], "Retrain": [], "Export": []}
+        self.stages: dict[str, list[Trial]] = {work: [] for work in get_args(WorkKind) if work not in SEARCH_KINDS}
         self.reading: MetricsReading | None = None
         self.image_digest = ""
         # Two operators that overlapped for a moment may both have counted from the same number: the order is kept.
@@ -120,27 +136,53 @@ class History:
         return (i for i in count(self._gaps[work]) if i not in self._indices[work] and i not in taken)
 
     def _add_search_trial(self, trial: Trial) -> None:
-        self.states[trial.status.state] += 1
-        self.last_observed = max(self.last_observed, trial.spec.observed)
-        result = trial.status.result
-        named = (result.architecture if result else None) or trial.spec.architecture
-        architecture = self._space.architecture(named) if named is not None else None
-        usable = trial.status.state in {"Succeeded", "Stopped"} and result is not None and architecture is not None
-        value = score(self.searched[0], result.metrics) if usable and result else None
-        if usable and result and violation(self._spec.constraints, result.metrics):
-            value = None
-        self.observed.append(Observed(trial.spec.index, architecture, value))
-        if value is None or result is None or architecture is None or trial.status.state != "Succeeded":
+        status, spec = trial.status, trial.spec
+        self.states[status.state] += 1
+        self.last_observed = max(self.last_observed, spec.observed)
+        proposals = proposals_of(spec, self._spec, self._space)
+        results = self._results(trial, proposals)
+        self.observed.append(Observed(spec.index, proposals, tuple(result for result, _ in results)))
+        if status.state != "Succeeded" or status.result is None:
             return
-        if result.curve:
-            self.curves.append(result.curve)
-        ranked = tuple(-number for number in scores(self.searched, result.metrics))
-        entry = Scored((ranked, trial.status.sequence or 0), trial.name, architecture, result.metrics)
-        insort(self.contenders, entry)
+        if status.result.curve and results and results[0][0].proposal.fidelity == 1.0:
+            self.curves.append(status.result.curve)
+        for result, metrics in results:
+            if result.feasible and result.scores is not None:
+                negated = tuple(-number for number in result.scores)
+                rank = (-result.proposal.fidelity, negated, status.sequence or 0)
+                entry = Scored(rank, trial.name, result.architecture, metrics)
+                insort(self.contenders, entry)
+                self._add_to_front(entry)
         del self.contenders[CONTENDERS:]
-        self._add_to_front(entry)
+
+    def _results(self, trial: Trial, proposals: tuple[Proposal, ...]) -> list[tuple[Result, Metrics]]:
+        """What became of each architecture that was evaluated. Nothing that a trial reports is believed where it has
+        not succeeded, except what it measured of one beyond a limit."""
+        status, result = trial.status, trial.status.result
+        if result is None or status.state not in {"Succeeded", "Stopped", "Infeasible"}:
+            return [(Result(proposal, None, seconds=_seconds(trial)), {}) for proposal in proposals]
+        if trial.spec.work in BATCH_KINDS:
+            pairs = list(zip(proposals, result.results, strict=True))
+        else:
+            named = result.architecture or trial.spec.architecture
+            if named is None:  # a pool whose trial ended before it had chosen
+                return [(Result(proposal, None, seconds=_seconds(trial)), {}) for proposal in proposals]
+            fidelity = proposals[0].fidelity if proposals else 1.0
+            pairs = [(Proposal(self._space.architecture(named), fidelity), result.metrics)]
+        seconds = _seconds(trial)
+        share = None if seconds is None else seconds / len(pairs)
+        found: list[tuple[Result, Metrics]] = []
+        for proposal, metrics in pairs:
+            own = scores(self.searched, metrics) if key_of(self.searched[0]) in metrics else None
+            found.append((Result(proposal, own, excess(self._spec.constraints, metrics), share), metrics))
+        return found
 
     def _add_to_front(self, entry: Scored) -> None:
+        """A result at a larger fidelity than those on the front starts it anew."""
+        if self.front and entry.rank[0] != self.front[0].rank[0]:
+            if entry.rank[0] > self.front[0].rank[0]:
+                return
+            self.front = []
         mine = scores(self.searched, entry.metrics)
         others = [(other, scores(self.searched, other.metrics)) for other in self.front]
         if any(theirs == mine or dominates(theirs, mine) for _, theirs in others):
@@ -161,21 +203,42 @@ class History:
                 break
         return list(seen.values())
 
-    def measured(self, source: str) -> dict[str, float]:
-        """What the profiles measured of a trial's architecture, as `metric@profile`."""
+    def measured(self, architecture: Architecture) -> dict[str, float]:
+        """What the profiles measured of an architecture, as `metric@profile`."""
         found: dict[str, float] = {}
         for trial in self.stages["Profile"]:
             profile = trial.status.result.profile if trial.status.result else None
-            if trial.spec.source == source and profile is not None:
+            if is_of(trial.spec, architecture) and profile is not None:
                 found[f"latencyMs@{profile.profile}"] = profile.latency_ms.p50
                 found[f"throughput@{profile.profile}"] = profile.throughput
                 found[f"peakMemoryMiB@{profile.profile}"] = profile.peak_memory_mib
         return found
 
-    def retrained(self, source: str) -> list[Trial]:
-        """The successful retrainings of a trial's architecture, in the order of their seeds."""
-        done = [t for t in self.stages["Retrain"] if t.spec.source == source and t.status.state == "Succeeded"]
+    def retrained(self, architecture: Architecture) -> list[Trial]:
+        """The successful retrainings of an architecture, in the order of their seeds."""
+        done = [t for t in self.stages["Retrain"] if is_of(t.spec, architecture) and t.status.state == "Succeeded"]
         return sorted(done, key=lambda trial: trial.spec.seed)
+
+
+def is_of(spec: ArchitectureTrialSpec, architecture: Architecture) -> bool:
+    """Whether a trial profiles, retrains or exports this architecture."""
+    return spec.architecture is not None and Architecture(spec.architecture).id == architecture.id
+
+
+def proposals_of(spec: ArchitectureTrialSpec, search: ArchitectureSearchSpec, space: Space) -> tuple[Proposal, ...]:
+    """What a search trial was asked to evaluate; nothing for one that searches itself."""
+    given = spec.architectures or ((spec.architecture,) if spec.architecture is not None else ())
+    full = search.evaluation.train.epochs if search.evaluation and search.evaluation.train else None
+    fidelity = spec.epochs / full if full and spec.epochs else 1.0
+    return tuple(Proposal(space.architecture(values), fidelity) for values in given)
+
+
+def _seconds(trial: Trial) -> float | None:
+    """What the trial took, in whole seconds as they are recorded."""
+    start, end = trial.status.start_time, trial.status.completion_time
+    if start is None or end is None:
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
 def objective_keys(objectives: Sequence[Objective]) -> list[str]:
@@ -184,8 +247,14 @@ def objective_keys(objectives: Sequence[Objective]) -> list[str]:
 
 
 def searched_objectives(spec: ArchitectureSearchSpec) -> tuple[Objective, ...]:
-    """The objectives that every search trial reports; accuracy where there is none, so that there is one to learn."""
-    wanted = spec.objectives or ()
-    return tuple(item for item in wanted if item.metric in LEARNED | STATIC) or (
-        Objective(metric="accuracy", goal="Maximize"),
-    )
+    """The objectives that every search trial reports.
+
+    Accuracy where there is none, so that there is one to learn. Where nothing is trained the score at initialisation
+    stands for all that training would tell.
+    """
+    wanted = [item for item in spec.objectives or () if item.metric in LEARNED | STATIC]
+    found = tuple(wanted) or (Objective(metric="accuracy", goal="Maximize"),)
+    if spec.evaluation is None or spec.evaluation.zero_cost is None:
+        return found
+    score = Objective.model_construct(metric=cast("Metric", ZERO_COST), goal="Maximize", profile=None)
+    return tuple(dict.fromkeys(score if item.metric in LEARNED else item for item in found))

@@ -7,7 +7,14 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus
-from archsearch.api.trial import ArchitectureTrialSpec, ArchitectureTrialStatus, CurvePoint, MetricsReading, Trial
+from archsearch.api.trial import (
+    SEARCH_KINDS,
+    ArchitectureTrialSpec,
+    ArchitectureTrialStatus,
+    CurvePoint,
+    MetricsReading,
+    Trial,
+)
 
 Phase = Literal["Queued", "Pending", "Running", "Ended"]
 
@@ -39,7 +46,7 @@ class Search:
     def trial_name(self, work: str, index: int) -> str:
         """The name of a trial: the same for the same piece of work, and another one for another search's."""
         stem = f"{self.name}-{self.uid[:5]}"
-        return f"{stem}-{index}" if work in {"Train", "Supernet"} else f"{stem}-{work.lower()}-{index}"
+        return f"{stem}-{index}" if work in SEARCH_KINDS else f"{stem}-{work.lower()}-{index}"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,18 @@ def violation(constraints: Sequence[Constraint], metrics: Metrics) -> str | None
     return None
 
 
+def excess(constraints: Sequence[Constraint], metrics: Metrics) -> tuple[float | None, ...]:
+    """By what share of each limit the value is beyond it, negative where it is kept; None where it was not measured."""
+    return tuple(_beyond(constraint, metrics.get(key_of(constraint))) for constraint in constraints)
+
+
+def _beyond(constraint: Constraint, value: float | None) -> float | None:
+    if value is None:
+        return None
+    limits = [(sign, quantity(text)) for sign, text in ((1, constraint.max), (-1, constraint.min)) if text is not None]
+    return max(sign * (value - limit) / (limit or 1.0) for sign, limit in limits)
+
+
 def scores(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...]:
     """The scores in order of importance, minus infinity for what was not measured: tuples compare as results do."""
     values = (score(objective, metrics) for objective in objectives)

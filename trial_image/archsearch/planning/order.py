@@ -21,6 +21,7 @@ def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
         task=spec.task,
         space=spec.space,
         algorithm=spec.algorithm,
+        evaluation=spec.evaluation,
         objectives=spec.objectives or (),
         constraints=spec.constraints,
         profile=wanted_profile(search, trial.spec.profile),

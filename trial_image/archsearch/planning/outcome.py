@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from archsearch.api.search import ArchitectureSearchSpec, Objective
-from archsearch.api.trial import SEARCH_KINDS, ArchitectureTrialStatus, Trial, TrialResult, TrialState
+from archsearch.api.trial import (
+    BATCH_KINDS,
+    ONE_RESULT_KINDS,
+    SEARCH_KINDS,
+    ArchitectureTrialStatus,
+    Trial,
+    TrialResult,
+    TrialState,
+)
 from archsearch.api.work import EXIT_INFEASIBLE, EXIT_RESULT, EXIT_USER_ERROR, InvalidMessage, Message, decode
 from archsearch.planning.history import History
 from archsearch.planning.model import Execution, OpenTrial
-from archsearch.planning.objectives import key_of, violation
+from archsearch.planning.objectives import Metrics, key_of, violation
 from archsearch.spaces import InvalidArchitecture, Space
 
 
@@ -55,7 +63,7 @@ def judge(trial: Trial, execution: Execution, spec: ArchitectureSearchSpec, spac
             result = _checked(trial, message, spec, space, history)
         except (InvalidMessage, InvalidArchitecture, ValueError) as error:
             return Verdict("Failed", "InvalidResult", str(error))
-        if trial.spec.work in SEARCH_KINDS and (broken := violation(spec.constraints, result.metrics)):
+        if trial.spec.work in ONE_RESULT_KINDS and (broken := violation(spec.constraints, result.metrics)):
             return Verdict("Infeasible", "BeyondConstraint", broken, result)
         return Verdict("Succeeded", "Completed", "", result)
     said = _error_of(execution)
@@ -68,7 +76,8 @@ def judge(trial: Trial, execution: Execution, spec: ArchitectureSearchSpec, spac
         return Verdict("Failed", "NodeLost", said or "the pod is gone and left no result")
     if execution.exit_code == EXIT_INFEASIBLE:
         # Outside the search there is no other architecture to take: it is a failure like any other.
-        return Verdict("Infeasible" if trial.spec.work in SEARCH_KINDS else "Failed", "BeyondConstraint", said)
+        state: TrialState = "Infeasible" if trial.spec.work in SEARCH_KINDS else "Failed"
+        return Verdict(state, "BeyondConstraint", said, _measured_of(execution))
     if execution.exit_code == EXIT_USER_ERROR:
         return Verdict("Failed", "UserError", said)
     reason = execution.reason if execution.exit_code is None and execution.reason else "Crashed"
@@ -88,6 +97,14 @@ def _error_of(execution: Execution) -> str:
     return lines[-1].strip()[:1024] if lines else ""
 
 
+def _measured_of(execution: Execution) -> TrialResult | None:
+    """What a container that stopped before training had counted: it says how far beyond a limit the architecture is."""
+    try:
+        return TrialResult(metrics=decode(execution.termination).metrics)
+    except InvalidMessage:
+        return None
+
+
 def _checked(
     trial: Trial, message: Message, spec: ArchitectureSearchSpec, space: Space, history: History
 ) -> TrialResult:
@@ -95,18 +112,19 @@ def _checked(
     if message.error is not None:
         raise InvalidMessage(f"termination message has exit code 0 and an error: {message.error}")
     work = trial.spec.work
-    if work in SEARCH_KINDS:
-        if message.architecture is None:
-            raise InvalidMessage("termination message must have an architecture, but got none")
-        found = space.architecture(message.architecture)
-        if trial.spec.architecture is not None and found != space.architecture(trial.spec.architecture):
-            raise InvalidMessage("termination message must have the architecture that was asked for, but got another")
-        for objective in history.searched:
-            if key_of(objective) not in message.metrics:
-                raise InvalidMessage(
-                    f"termination message must have the objective {key_of(objective)} among its metrics, "
-                    f"but got {', '.join(sorted(message.metrics)) or 'none'}"
-                )
+    if work in ONE_RESULT_KINDS:
+        _check_architecture(trial, message, space)
+        _check_objectives(message.metrics, history)
+    if work in BATCH_KINDS:
+        if len(message.results) != len(trial.spec.architectures):
+            raise InvalidMessage(
+                f"termination message must have {len(trial.spec.architectures)} results, one for each architecture, "
+                f"but got {len(message.results)}"
+            )
+        for metrics in message.results:
+            # One beyond a limit is not evaluated: what was counted of it is all there is.
+            if metrics and violation(spec.constraints, metrics) is None:
+                _check_objectives(metrics, history)
     if work == "Profile" and (message.profile is None or message.profile.profile != trial.spec.profile):
         raise InvalidMessage(f"termination message must have the profile {trial.spec.profile}, but got none or another")
     if work == "Retrain" and spec.artifacts and not message.artifacts:
@@ -114,6 +132,24 @@ def _checked(
     if work == "Export" and not any(artifact.format == "onnx" for artifact in message.artifacts):
         raise InvalidMessage("termination message must have an onnx file among its artifacts, but got none")
     return TrialResult.model_validate(message.model_dump(exclude={"version", "error"}))
+
+
+def _check_architecture(trial: Trial, message: Message, space: Space) -> None:
+    if message.architecture is None:
+        raise InvalidMessage("termination message must have an architecture, but got none")
+    found = space.architecture(message.architecture)
+    asked = trial.spec.architectures or ((trial.spec.architecture,) if trial.spec.architecture is not None else ())
+    if asked and found not in [space.architecture(values) for values in asked]:
+        raise InvalidMessage("termination message must have the architecture that was asked for, but got another")
+
+
+def _check_objectives(metrics: Metrics, history: History) -> None:
+    for objective in history.searched:
+        if key_of(objective) not in metrics:
+            raise InvalidMessage(
+                f"termination message must have the objective {key_of(objective)} among its metrics, "
+                f"but got {', '.join(sorted(metrics)) or 'none'}"
+            )
 
 
 def timestamp(moment: datetime | None) -> str | None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from archsearch.api.metrics import LEARNED, MEASURED
-from archsearch.api.search import Objective, Profile, Stage
+from archsearch.api.search import ArchitectureSearchSpec, Objective, Profile, Stage
 from archsearch.api.trial import ArchitectureTrialSpec, Trial, WorkInput, WorkKind
-from archsearch.planning.history import History, Scored
+from archsearch.planning.history import History, Scored, is_of
 from archsearch.planning.model import Search
 from archsearch.planning.objectives import Metrics, key_of, score, scores, violation
 from archsearch.spaces import Space
@@ -38,8 +38,9 @@ class Item:
 
     def matches(self, spec: ArchitectureTrialSpec) -> bool:
         """Whether a trial does, or did, this work."""
-        mine = (self.work, self.source.trial if self.source else None, self.profile, self.seed)
-        return mine == (spec.work, spec.source, spec.profile, spec.seed)
+        if (self.work, self.profile, self.seed) != (spec.work, spec.profile, spec.seed):
+            return False
+        return self.source is None or is_of(spec, self.source.architecture)
 
     def spec(self, index: int) -> ArchitectureTrialSpec:
         """The trial that does it."""
@@ -70,11 +71,34 @@ def derive_seed(seed: int, work: str, index: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+def search_work(spec: ArchitectureSearchSpec) -> WorkKind:
+    """The kind of work that the trials of the search stage do."""
+    if spec.evaluation is None:
+        return "Supernet"
+    kinds: dict[str, WorkKind] = {"train": "Train", "zeroCost": "Score", "tabular": "Lookup"}
+    return kinds[spec.evaluation.member[0]]
+
+
+def shared_weights(history: History) -> WorkInput | None:
+    """The weights that the supernet of a one-shot search was trained to."""
+    done = [trial for trial in history.stages["SharedWeights"] if trial.status.state == "Succeeded"]
+    files = done[-1].status.result.artifacts if done and done[-1].status.result else ()
+    return next((WorkInput(uri=f.uri, sha256=f.sha256) for f in files if f.format == "safetensors"), None)
+
+
 def search_size(search: Search, space: Space) -> int:
     """Trials of the search stage: as many as the budget allows, and no more than there are architectures to try."""
     assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
-    most = search.spec.budget.max_trials
-    return most if search.spec.algorithm.differentiable else min(most, space.size())
+    most, evaluation = search.spec.budget.max_trials, search.spec.evaluation
+    if evaluation is None:
+        return most
+    return min(most, -(-space.size() * len(evaluation.fidelities) // evaluation.batch))
+
+
+def search_is_over(search: Search, history: History, space: Space) -> bool:
+    """Whether the search stage has all its trials, or its searcher has nothing more to propose."""
+    done = history.search_trials
+    return done >= search_size(search, space) or (done > 0 and history.exhausted_at == done)
 
 
 def locate(search: Search, history: History, space: Space) -> Position:
@@ -85,7 +109,7 @@ def locate(search: Search, history: History, space: Space) -> Position:
         if failed and (failed[-1].status.reason == "UserError" or len(failed) >= ATTEMPTS):
             return Position("Preflight", ended=("PreflightFailed", failed[-1].status.message))
         return Position("Preflight", (preflight,))
-    if history.search_trials < search_size(search, space):
+    if not search_is_over(search, history, space):
         return Position("Search")
     if not history.contenders:
         return Position("Search", ended=("NoFeasibleArchitecture", _why_none(history)))
@@ -104,7 +128,7 @@ def locate(search: Search, history: History, space: Space) -> Position:
     if left := _left(training, history):
         return Position("Retrain", left)
     best = winner(search, history)
-    if chosen and retrain.top_k and not history.retrained(best.trial if best else ""):
+    if chosen and retrain.top_k and (best is None or not history.retrained(best.architecture)):
         return Position("Retrain", ended=("RetrainFailed", _last_failure(history, "Retrain")))
     if best is None or search.spec.export is None or search.spec.export.format == "None":
         return Position("Done")
@@ -140,7 +164,7 @@ def winner(search: Search, history: History) -> Scored | None:
     """
     chosen = finalists(search, history)
     learned = learned_objective(search.spec.objectives or ())
-    trained = [(entry, history.retrained(entry.trial)) for entry in chosen]
+    trained = [(entry, history.retrained(entry.architecture)) for entry in chosen]
     compared = [(_mean_score(learned, trials), entry) for entry, trials in trained if trials]
     if compared:
         return max(compared, key=lambda pair: pair[0])[1]
@@ -161,7 +185,7 @@ def learned_objective(objectives: Sequence[Objective]) -> Objective:
 
 def all_metrics(history: History, entry: Scored) -> Metrics:
     """What the trial reported and what the profiles measured."""
-    return {**entry.metrics, **history.measured(entry.trial)}
+    return {**entry.metrics, **history.measured(entry.architecture)}
 
 
 def wanted_profile(search: Search, name: str | None) -> Profile | None:
@@ -183,7 +207,7 @@ def _mean_score(objective: Objective, trials: Sequence[Trial]) -> float:
 def best_weights(search: Search, history: History, best: Scored) -> WorkInput | None:
     """The weights of the seed that did best on the selection images."""
     learned = learned_objective(search.spec.objectives or ())
-    trials = history.retrained(best.trial)
+    trials = history.retrained(best.architecture)
     if not trials:
         return None
     chosen = max(trials, key=lambda trial: _mean_score(learned, [trial]))

@@ -28,9 +28,10 @@ from archsearch.planning.model import (
 )
 from archsearch.planning.objectives import key_of
 from archsearch.planning.outcome import Verdict, final_status, judge, timestamp
-from archsearch.planning.pipeline import Position, derive_seed, locate, search_size
+from archsearch.planning.pipeline import Position, derive_seed, locate, search_size, search_work, shared_weights
 from archsearch.planning.report import report
-from archsearch.spaces import Architecture, Space, space_of
+from archsearch.searchers import Proposal
+from archsearch.spaces import Space, space_of
 
 IMAGE_PATIENCE = timedelta(minutes=5)
 """How long an image may fail to be pulled before its trial fails: a registry may come back, a wrong name never."""
@@ -77,18 +78,24 @@ def plan(search: Search, history: History, open_trials: Sequence[OpenTrial], now
     )
 
 
-def trial_of(ask: Ask, architecture: Architecture, search: Search) -> NewTrial:
-    """The trial of a proposal."""
-    assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
+def trial_of(ask: Ask, proposals: Sequence[Proposal], search: Search, history: History) -> NewTrial:
+    """The trial that evaluates what was proposed."""
+    evaluation = search.spec.evaluation
+    assert evaluation is not None  # noqa: S101 - the spec is resolved
+    work = search_work(search.spec)
+    several = work != "Train" or (evaluation.train is not None and evaluation.train.prefilter is not None)
+    given = tuple(dict(proposal.architecture.values) for proposal in proposals)
     return NewTrial(
-        search.trial_name("Train", ask.index),
+        search.trial_name(work, ask.index),
         ArchitectureTrialSpec(
-            work="Train",
+            work=work,
             index=ask.index,
-            seed=derive_seed(search.spec.seed, "Train", ask.index),
-            architecture=dict(architecture.values),
-            epochs=search.spec.algorithm.member[1].epochs,
+            seed=derive_seed(search.spec.seed, work, ask.index),
+            architecture=None if several else given[0],
+            architectures=given if several else (),
+            epochs=round(proposals[0].fidelity * evaluation.train.epochs) if evaluation.train else None,
             observed=ask.observed,
+            weights=shared_weights(history),
         ),
     )
 
@@ -171,7 +178,7 @@ def _wanted(
 ) -> tuple[tuple[NewTrial, ...], tuple[Ask, ...]]:
     """The trials that are missing and have room, as complete trials or as proposals to ask for."""
     room = search.spec.budget.parallel_trials - len(opened)
-    if position.stage == "Search":
+    if position.stage == "Search" and not position.items:
         return _search_trials(search, history, opened, space, room)
     create: list[NewTrial] = []
     free: dict[WorkKind, Iterator[int]] = {}
@@ -198,9 +205,9 @@ def _search_trials(
     assert algorithm is not None  # noqa: S101 - the spec is resolved
     searching = [item.trial.spec for item in opened if item.trial.spec.work in SEARCH_KINDS]
     missing = search_size(search, space) - history.search_trials - len(searching)
-    work: WorkKind = "Supernet" if algorithm.differentiable else "Train"
+    work = search_work(search.spec)
     indices = islice(history.free_indices(work, _indices(opened, work)), max(0, min(room, missing)))
-    if algorithm.differentiable:
+    if not algorithm.proposes:
         return tuple(supernet_trial(search, algorithm, index) for index in indices), ()
     # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
     # So the proposals follow from the order of completion alone, however late, or often, somebody looked.

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import overload
 
 from archsearch.api.search import ArchitectureSearchSpec
-from archsearch.planning.history import Observed
+from archsearch.api.trial import SEARCH_KINDS, ArchitectureTrialSpec
+from archsearch.planning.history import Observed, proposals_of
 from archsearch.planning.model import Ask
-from archsearch.searchers import Evidence, Result, searcher_of
-from archsearch.spaces import Architecture, space_of
+from archsearch.searchers import Evidence, Proposal, Result, searcher_of
+from archsearch.spaces import space_of
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposal whose trial is open."""
+    """The proposals that an open trial was given."""
 
     index: int
-    architecture: Architecture
+    proposals: tuple[Proposal, ...]
 
 
 @dataclass(frozen=True)
@@ -53,50 +54,78 @@ class Replay:
 
     spec: ArchitectureSearchSpec
     _results: list[Result] = field(default_factory=list)
-    _indices: list[int] = field(default_factory=list)
-    _proposed: set[str] = field(default_factory=set)
+    _trials: list[Candidate] = field(default_factory=list)
+    _ends: list[int] = field(default_factory=list)
+    _proposed: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.spec.space is None or self.spec.algorithm is None:
-            raise ValueError("the spec's defaults must be filled in")
-        searcher = searcher_of(self.spec.algorithm, space_of(self.spec.space), self.spec.seed)
-        if searcher is None:
-            raise ValueError(f"{self.spec.algorithm.member[0]} searches inside its trials and proposes nothing")
-        self._searcher = searcher
+        if self.spec.evaluation is None:
+            raise ValueError("the spec's defaults must be filled in, and its algorithm must propose architectures")
+        self._searcher = searcher_of(self.spec)
+        self._batch = self.spec.evaluation.batch
 
     @property
     def length(self) -> int:
-        """Results that were told."""
-        return len(self._results)
+        """Trials that were told."""
+        return len(self._trials)
 
     def tell(self, observed: Sequence[Observed]) -> None:
         """Take in finished trials in the order of their completion."""
         for item in observed:
-            if item.architecture is None:
+            if not item.proposals:
                 raise ValueError(f"trial {item.index} must have an architecture, but got none")
-            self._results.append(Result(item.architecture, item.value))
-            self._indices.append(item.index)
-            self._proposed.add(item.architecture.id)
+            self._results += item.results
+            self._trials.append(Candidate(item.index, item.proposals))
+            self._ends.append(len(self._results))
+            _note(self._proposed, item.proposals)
 
-    def ask(self, pending: Sequence[Candidate], asks: Sequence[Ask]) -> list[tuple[Ask, Architecture]]:
-        """An architecture for each ask, in order; fewer when the space has no more."""
+    def ask(self, pending: Sequence[Candidate], asks: Sequence[Ask]) -> list[tuple[Ask, tuple[Proposal, ...]]]:
+        """Proposals for each ask, in order; fewer, in the last one or in all, when the space has no more."""
         waiting = sorted(pending, key=lambda candidate: candidate.index)
-        proposed = self._proposed | {candidate.architecture.id for candidate in waiting}
-        answers: list[tuple[Ask, Architecture]] = []
+        proposed = dict(self._proposed)
+        for candidate in waiting:
+            _note(proposed, candidate.proposals)
+        answers: list[tuple[Ask, tuple[Proposal, ...]]] = []
         for ask in asks:
-            # A result that this proposal may not know yet counts as pending: its architecture is known, not its value.
-            hidden = [Candidate(self._indices[at], self._results[at].architecture)
-                      for at in range(ask.observed, self.length)]  # fmt: skip
-            unknown = sorted([*hidden, *waiting], key=lambda candidate: candidate.index)
-            evidence = Evidence(
-                results=_Prefix(self._results, ask.observed),
-                pending=[candidate.architecture for candidate in unknown if candidate.index < ask.index],
-                proposed=proposed,
-            )
-            architecture = self._searcher.ask(evidence)
-            if architecture is None:
+            found = self._propose(ask, waiting, proposed)
+            if not found and not waiting and ask.observed < self.length:
+                # Nothing is under way, so that whoever looks, and whenever, knows all results.
+                ask = replace(ask, observed=self.length)
+                found = self._propose(ask, waiting, proposed)
+            if not found:
                 break
-            answers.append((ask, architecture))
-            waiting.append(Candidate(ask.index, architecture))
-            proposed.add(architecture.id)
+            answers.append((ask, found))
+            waiting.append(Candidate(ask.index, found))
         return answers
+
+    def _propose(self, ask: Ask, waiting: Sequence[Candidate], proposed: dict[str, float]) -> tuple[Proposal, ...]:
+        """The proposals of one ask, noted in `proposed`."""
+        # A result that this proposal may not know yet counts as pending: its architecture is known, not its value.
+        unknown = sorted([*self._trials[ask.observed :], *waiting], key=lambda candidate: candidate.index)
+        before = [p for candidate in unknown if candidate.index < ask.index for p in candidate.proposals]
+        known = _Prefix(self._results, self._ends[ask.observed - 1] if ask.observed else 0)
+        found: list[Proposal] = []
+        for place in range(self._batch):
+            index = ask.index * self._batch + place
+            proposal = self._searcher.ask(Evidence(index, known, [*before, *found], proposed))
+            if proposal is None:
+                break
+            if found and proposal.fidelity != found[0].fidelity:
+                break  # what is evaluated in one trial is evaluated alike
+            found.append(proposal)
+            _note(proposed, (proposal,))
+        return tuple(found)
+
+
+def open_candidates(specs: Sequence[ArchitectureTrialSpec], search: ArchitectureSearchSpec) -> list[Candidate]:
+    """The proposals of the open search trials among these."""
+    assert search.space is not None  # noqa: S101 - the spec is resolved
+    space = space_of(search.space)
+    found = [Candidate(spec.index, proposals_of(spec, search, space)) for spec in specs if spec.work in SEARCH_KINDS]
+    return [candidate for candidate in found if candidate.proposals]
+
+
+def _note(proposed: dict[str, float], proposals: Sequence[Proposal]) -> None:
+    for proposal in proposals:
+        identifier = proposal.architecture.id
+        proposed[identifier] = max(proposal.fidelity, proposed.get(identifier, 0.0))

@@ -20,7 +20,7 @@ from archsearch.api.search import (
 )
 from archsearch.api.trial import SEARCH_KINDS
 from archsearch.planning.conditions import Claim, conditions
-from archsearch.planning.history import History, Scored, objective_keys
+from archsearch.planning.history import History, Scored, is_of, objective_keys
 from archsearch.planning.model import OpenTrial, Search, blocked
 from archsearch.planning.objectives import key_of, scores, spread
 from archsearch.planning.outcome import timestamp
@@ -56,7 +56,7 @@ def report(
         trials=_counts(history, opened, total),
         best=_best(search, history, best) if best else None,
         front=_front(search, history),
-        hardware=_hardware(history, best.trial) if best else (),
+        hardware=_hardware(history, best) if best else (),
         usage=_usage(search, history, opened),
         reproducibility=_reproducibility(search, history),
     )
@@ -137,7 +137,7 @@ def _best(search: Search, history: History, best: Scored) -> Best:
     # From scratch is what the architecture is worth; what a supernet's weights reach, or a short training, is not.
     value = retrained.mean if retrained and first.metric in LEARNED else metrics.get(key_of(first))
     exports = [trial.status.result for trial in history.stages["Export"]
-               if trial.status.state == "Succeeded" and trial.spec.source == best.trial]  # fmt: skip
+               if trial.status.state == "Succeeded" and is_of(trial.spec, best.architecture)]  # fmt: skip
     exported = exports[-1] if exports else None
     return Best(
         trial=best.trial,
@@ -154,7 +154,7 @@ def _best(search: Search, history: History, best: Scored) -> Best:
 def _retrained(search: Search, history: History, best: Scored) -> Retrained | None:
     metric = learned_objective(search.spec.objectives or ()).metric
     key = f"test{metric.capitalize()}"
-    results = [trial.status.result for trial in history.retrained(best.trial)]
+    results = [trial.status.result for trial in history.retrained(best.architecture)]
     values = [result.metrics[key] for result in results if result and key in result.metrics]
     if not values:
         return None
@@ -178,10 +178,10 @@ def _front(search: Search, history: History) -> tuple[FrontEntry, ...]:
     )  # fmt: skip
 
 
-def _hardware(history: History, source: str) -> tuple[HardwareProfile, ...]:
+def _hardware(history: History, best: Scored) -> tuple[HardwareProfile, ...]:
     found: dict[str, HardwareProfile] = {}
     for trial in history.stages["Profile"]:
-        if trial.spec.source == source and trial.status.result and trial.status.result.profile:
+        if is_of(trial.spec, best.architecture) and trial.status.result and trial.status.result.profile:
             found[trial.status.result.profile.profile] = trial.status.result.profile
     return tuple(found.values())
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from archsearch.api.algorithm import Algorithm, RandomSearch
-from archsearch.api.algorithm import RegularizedEvolution as EvolutionSettings
+from collections.abc import Callable
+from typing import Any, Final
+
+from archsearch.api.search import ArchitectureSearchSpec
 from archsearch.searchers.base import Evidence, Proposal, Result, Searcher
 from archsearch.searchers.evolution import RegularizedEvolution
 from archsearch.searchers.random import Random
-from archsearch.spaces import Space
+from archsearch.spaces import Space, space_of
 
 __all__ = ["Evidence", "Proposal", "Random", "RegularizedEvolution", "Result", "Searcher", "searcher_of"]
 
+Make = Callable[[Any, Space, ArchitectureSearchSpec], Searcher]
+"""A searcher from an algorithm's settings, the space, and the spec for what else it must know."""
 
-def searcher_of(algorithm: Algorithm, space: Space, seed: int) -> Searcher | None:
-    """The searcher of an algorithm; None for one that searches inside its trials, such as DARTS."""
-    settings = algorithm.member[1]
-    if isinstance(settings, RandomSearch):
-        return Random(space, seed)
-    if isinstance(settings, EvolutionSettings):
-        return RegularizedEvolution(space, seed, population=settings.population, sample=settings.sample)
-    return None
+SEARCHERS: Final[dict[str, Make]] = {
+    "random": lambda _settings, space, spec: Random(space, spec.seed),
+    "regularizedEvolution": lambda settings, space, spec: RegularizedEvolution(
+        space, spec.seed, population=settings.population, sample=settings.sample
+    ),
+}
+"""The searcher of each algorithm that proposes architectures to trials."""
+
+
+def searcher_of(spec: ArchitectureSearchSpec) -> Searcher:
+    """The searcher of a resolved spec whose algorithm proposes architectures."""
+    assert spec.algorithm is not None  # noqa: S101 - the spec is resolved
+    assert spec.space is not None  # noqa: S101
+    name, settings = spec.algorithm.member
+    return SEARCHERS[name](settings, space_of(spec.space), spec)
