@@ -8,10 +8,15 @@ from typing import Any, Final
 from archsearch.api.search import ArchitectureSearchSpec
 from archsearch.searchers.base import Evidence, Proposal, Result, Searcher
 from archsearch.searchers.evolution import RegularizedEvolution
+from archsearch.searchers.gaussian_process import GaussianProcess
+from archsearch.searchers.local_search import LocalSearch
 from archsearch.searchers.random import Random
 from archsearch.spaces import Space, space_of
 
-__all__ = ["Evidence", "Proposal", "Random", "RegularizedEvolution", "Result", "Searcher", "searcher_of"]
+__all__ = [
+    "Evidence", "GaussianProcess", "LocalSearch", "Proposal", "Random", "RegularizedEvolution", "Result", "Searcher",
+    "searcher_of",
+]  # fmt: skip
 
 Make = Callable[[Any, Space, ArchitectureSearchSpec], Searcher]
 """A searcher from an algorithm's settings, the space, and the spec for what else it must know."""

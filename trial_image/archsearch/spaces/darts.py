@@ -9,11 +9,14 @@ no reader of an architecture has to treat it differently.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations
-from typing import Final
+from typing import Final, cast
 
 from archsearch.api.space import DartsCells
+from archsearch.spaces.architecture import Architecture
 from archsearch.spaces.choice import Choice
+from archsearch.spaces.graph import OUTPUT, Edge, Graph
 from archsearch.spaces.space import Space
 
 CELLS: Final = ("normal", "reduction")
@@ -34,7 +37,21 @@ def edge_name(cell: str, node: int, source: int) -> str:
 
 def darts_cells(settings: DartsCells) -> Space:
     """The space; with 4 nodes and 7 operations besides `none` it has 1,037,664,180 cells of each type."""
-    return Space("dartsCells", tuple(_choices(settings)), settings)
+    return Space("dartsCells", tuple(_choices(settings)), settings, partial(graph, settings.nodes))
+
+
+def graph(count: int, architecture: Architecture) -> Graph:
+    """Both cells; their inputs are the outputs of the cell before the previous one, and of the previous one."""
+    cells: dict[str, list[Edge]] = {}
+    for cell in CELLS:
+        nodes = ["before previous", "previous", *(str(node) for node in range(count))]
+        cells[cell] = [
+            Edge(nodes[source], str(node), str(architecture[edge_name(cell, node, source)]))
+            for node in range(count)
+            for source in cast("tuple[int, ...]", architecture[inputs_name(cell, node)])
+        ]
+        cells[cell] += [Edge(str(node), OUTPUT, "") for node in range(count)]
+    return cells
 
 
 def _choices(settings: DartsCells) -> Iterator[Choice]:

@@ -12,6 +12,7 @@ from typing import Final
 from archsearch.api.space import NasBench201
 from archsearch.spaces.architecture import Architecture, InvalidArchitecture
 from archsearch.spaces.choice import Choice
+from archsearch.spaces.graph import OUTPUT, Edge, Graph
 from archsearch.spaces.space import Space
 
 OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -26,7 +27,14 @@ def edge_name(node: int, source: int) -> str:
 
 def nasbench201(settings: NasBench201) -> Space:
     """The space of 15,625 cells."""
-    return Space("nasBench201", tuple(Choice(edge_name(*edge), OPERATIONS) for edge in EDGES), settings)
+    return Space("nasBench201", tuple(Choice(edge_name(*edge), OPERATIONS) for edge in EDGES), settings, graph)
+
+
+def graph(architecture: Architecture) -> Graph:
+    """The cell without the edges that are none."""
+    nodes = ("input", *(str(node) for node in range(1, NODES - 1)), OUTPUT)
+    edges = ((node, source, str(architecture[edge_name(node, source)])) for node, source in EDGES)
+    return {"cell": [Edge(nodes[source], nodes[node], name) for node, source, name in edges if name != "none"]}
 
 
 def to_string(architecture: Architecture) -> str:

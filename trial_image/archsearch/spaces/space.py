@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from archsearch.api.base import ChoiceValue, Model
 from archsearch.spaces.architecture import Architecture, InvalidArchitecture
 from archsearch.spaces.choice import Choice, members
+from archsearch.spaces.graph import Graph, paths
 from archsearch.spaces.ways import Ways
 
 
@@ -26,12 +27,14 @@ class Space:
     """Named choices, each declared after the choice that it depends on.
 
     settings: what the networks of the space are built from.
+    graph: the cells of an architecture as labelled graphs; None where the space has no such form.
     Raises ValueError for a choice that is declared twice, or that depends on what is not declared before it.
     """
 
     name: str
     choices: tuple[Choice, ...]
     settings: Model
+    graph: Callable[[Architecture], Graph] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         before: dict[str, set[str | int]] = {}
@@ -141,6 +144,12 @@ class Space:
                 for option in choice.options
             ]
         )
+
+    def paths(self, architecture: Architecture) -> frozenset[str]:
+        """The ways through its cells, or its choices where it has no cells: what a structural kernel compares."""
+        if self.graph is not None:
+            return paths(self.graph(architecture))
+        return frozenset(f"{name}:{value}" for name, value in architecture.values.items())
 
     @cached_property
     def _by_name(self) -> dict[str, Choice]:

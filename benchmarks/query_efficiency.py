@@ -1,0 +1,255 @@
+"""How many trainings a searcher needs to find the best architecture of a tabulated space.
+
+    python -m benchmarks.query_efficiency --table cifar10.csv.gz --searcher default --seeds 50 [--workers 8] [--json]
+
+The table has the columns of NAS-Bench-201: `architecture`, `validation_accuracy_200` and `validation_accuracy_12`,
+`test_accuracy_200`, `train_seconds_200`. Searchers are told validation accuracies; the test accuracy of the cell that
+is best by validation is only reported. A cost of 1 is one full training, a training of 12 of 200 epochs costs 0.06.
+The target is the cell with the best validation accuracy after full training; a run that does not train it within the
+budget counts as the budget.
+
+With --workers the trainings run side by side, each for the seconds of the table, and a worker that is free is given
+the next proposal at once; wall clock is counted in mean full trainings.
+
+With --seconds a run ends after so many simulated seconds of training, one after the other, and the 12-epoch accuracy
+is told, as in the comparison of Dong and Yang (2020, table 5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import heapq
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from archsearch.api import NasBench201
+from archsearch.api import Space as SpaceSpec
+from archsearch.searchers import (
+    Evidence,
+    GaussianProcess,
+    LocalSearch,
+    Proposal,
+    Random,
+    RegularizedEvolution,
+    Result,
+    Searcher,
+)
+from archsearch.spaces import Space, space_of
+from archsearch.spaces.nasbench201 import from_string
+
+FULL, SHORT = 200, 12
+LOW: Final = SHORT / FULL
+COSTS: Final = (5, 10, 20, 40, 100, 200)
+
+SEARCHERS: Final[dict[str, Callable[[Space, int], Searcher]]] = {
+    "random": Random,
+    "regularizedEvolution": lambda space, seed: RegularizedEvolution(space, seed, population=30, sample=10),
+    "regularizedEvolution10": lambda space, seed: RegularizedEvolution(space, seed, population=10, sample=3),
+    "localSearch": LocalSearch,
+    "gaussianProcess": GaussianProcess,
+    "default": lambda space, seed: GaussianProcess(space, seed, fidelities=(LOW, 1.0)),
+}
+"""`default` is what a search with many trials gets: the Gaussian process, with short trainings first."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table has of one architecture; accuracies in percent, by fidelity."""
+
+    validation: dict[float, float]
+    test: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows by the id of the architecture."""
+
+    space: Space
+    rows: dict[str, Row]
+
+    @property
+    def mean_seconds(self) -> float:
+        """Of a full training."""
+        return statistics.fmean(row.seconds for row in self.rows.values())
+
+    @property
+    def best(self) -> str:
+        """The architecture with the best validation accuracy after full training."""
+        return max(self.rows, key=lambda key: self.rows[key].validation[1.0])
+
+
+def read(file: Path, target: str) -> Table:
+    """The table. target: the column that is told of a full training."""
+    space = space_of(SpaceSpec(nas_bench201=NasBench201()))
+    with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as stream:
+        rows = {
+            from_string(space, line["architecture"]).id: Row(
+                {LOW: float(line[f"validation_accuracy_{SHORT}"]), 1.0: float(line[target])},
+                float(line[f"test_accuracy_{FULL}"]),
+                float(line[f"train_seconds_{FULL}"]),
+            )
+            for line in csv.DictReader(stream)
+        }
+    return Table(space, rows)
+
+
+@dataclass
+class Run:
+    """One search. cost: full trainings; wall: seconds on the clock."""
+
+    table: Table
+    target: str
+    results: list[Result] = field(default_factory=list)
+    pending: list[Proposal] = field(default_factory=list)
+    proposed: dict[str, float] = field(default_factory=dict)
+    cost: float = 0.0
+    wall: float = 0.0
+    found_at: float | None = None
+    found_wall: float | None = None
+    best: float = -math.inf
+    test_of_best: float = math.nan
+    reported: dict[int, float] = field(default_factory=dict)
+
+    def ask(self, searcher: Searcher) -> Proposal | None:
+        """The next proposal, noted as pending."""
+        index = len(self.results) + len(self.pending)
+        proposal = searcher.ask(Evidence(index, self.results, list(self.pending), self.proposed))
+        if proposal is not None:
+            key = proposal.architecture.id
+            assert self.proposed.get(key, 0.0) < proposal.fidelity
+            self.pending.append(proposal)
+            self.proposed[key] = proposal.fidelity
+        return proposal
+
+    def finish(self, proposal: Proposal, wall: float, *, timed: bool) -> None:
+        """A training has ended."""
+        row = self.table.rows[proposal.architecture.id]
+        for cost in COSTS:
+            if self.cost + proposal.fidelity > cost + 1e-9:
+                self.reported.setdefault(cost, self.test_of_best)
+        self.cost += proposal.fidelity
+        self.wall = wall
+        self.pending.remove(proposal)
+        value = row.validation[proposal.fidelity]
+        seconds = row.seconds * proposal.fidelity if timed else None
+        self.results.append(Result(proposal, (value,), seconds=seconds))
+        # The accuracy to report is of what was trained longest.
+        rank = value + 1000 * proposal.fidelity
+        if rank > self.best:
+            self.best, self.test_of_best = rank, row.test
+        if proposal.fidelity == 1 and proposal.architecture.id == self.target and self.found_at is None:
+            self.found_at, self.found_wall = self.cost, wall
+
+
+def sequential(table: Table, target: str, searcher: Searcher, budget: float) -> Run:
+    """One training after the other, until the target is found and the budget of the last report is used."""
+    run = Run(table, target)
+    while run.cost < budget and (run.found_at is None or run.cost < COSTS[-1]):
+        proposal = run.ask(searcher)
+        if proposal is None:
+            break
+        run.finish(proposal, run.wall + table.rows[proposal.architecture.id].seconds * proposal.fidelity, timed=False)
+        if run.found_at is not None:
+            break
+    for cost in COSTS:
+        run.reported.setdefault(cost, run.test_of_best)
+    return run
+
+
+def asynchronous(table: Table, target: str, searcher: Searcher, budget: float, workers: int) -> Run:
+    """Every worker trains; whoever is free gets the next proposal. Ends when the target is found."""
+    run = Run(table, target)
+    ends: list[tuple[float, int, Proposal]] = []
+    number, now = 0, 0.0
+    while run.found_at is None and run.cost < budget:
+        while len(ends) < workers and (proposal := run.ask(searcher)) is not None:
+            row = table.rows[proposal.architecture.id]
+            heapq.heappush(ends, (now + row.seconds * proposal.fidelity, number, proposal))
+            number += 1
+        if not ends:
+            break
+        now, _, proposal = heapq.heappop(ends)
+        run.finish(proposal, now, timed=True)
+    return run
+
+
+def within_seconds(table: Table, searcher: Searcher, seconds: float) -> float:
+    """Test accuracy of the best by 12-epoch validation after so many simulated seconds of 12-epoch trainings."""
+    run, best = Run(table, ""), (-math.inf, math.nan)
+    while (proposal := run.ask(searcher)) is not None:
+        row = table.rows[proposal.architecture.id]
+        run.wall += row.seconds * LOW
+        if run.wall > seconds:
+            break
+        run.pending.remove(proposal)
+        value = row.validation[LOW]
+        run.results.append(Result(proposal, (value,)))
+        best = max(best, (value, row.test))
+    return best[1]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--searcher", choices=sorted(SEARCHERS), default="default")
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=200.0, help="full trainings at which a run ends")
+    parser.add_argument("--target", default=f"validation_accuracy_{FULL}", help="column told of full trainings")
+    parser.add_argument("--seconds", type=float, help="end after simulated seconds instead, on 12-epoch accuracies")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    table, start = read(chosen.table, chosen.target), time.perf_counter()
+    make = SEARCHERS[chosen.searcher]
+    said: dict[str, object] = {"searcher": chosen.searcher, "table": chosen.table.name, "seeds": chosen.seeds}
+    if chosen.seconds is not None:
+        accuracies = [within_seconds(table, make(table.space, seed), chosen.seconds) for seed in range(chosen.seeds)]
+        said |= {"seconds": chosen.seconds, "test_accuracy": statistics.fmean(accuracies),
+                 "standard_deviation": statistics.stdev(accuracies)}  # fmt: skip
+    elif chosen.workers > 1:
+        runs = [
+            asynchronous(table, table.best, make(table.space, seed), chosen.budget, chosen.workers)
+            for seed in range(chosen.seeds)
+        ]
+        said |= {"workers": chosen.workers} | _summary(runs, chosen.budget)
+        walls = [(run.wall if run.found_wall is None else run.found_wall) / table.mean_seconds for run in runs]
+        said |= {"mean_wall_units_to_best": statistics.fmean(walls), "wall_standard_error": _error(walls)}
+    else:
+        runs = [sequential(table, table.best, make(table.space, seed), chosen.budget) for seed in range(chosen.seeds)]
+        said |= _summary(runs, chosen.budget)
+        said["test_accuracy_at"] = {
+            str(cost): statistics.fmean(run.reported[cost] for run in runs) for cost in COSTS if cost <= chosen.budget
+        }
+    said["cpu_seconds_per_run"] = (time.perf_counter() - start) / chosen.seeds
+    if chosen.json:
+        print(json.dumps(said, indent=1))
+        return
+    for name, value in said.items():
+        print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
+
+
+def _summary(runs: list[Run], budget: float) -> dict[str, object]:
+    costs = [budget if run.found_at is None else run.found_at for run in runs]
+    return {
+        "mean_units_to_best": statistics.fmean(costs),
+        "standard_error": _error(costs),
+        "found_fraction": sum(run.found_at is not None for run in runs) / len(runs),
+    }
+
+
+def _error(values: list[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Distances between architectures, and the covariance that a Gaussian process makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsearch.spaces import Architecture, Space
+
+Matrix = NDArray[np.float64]
+
+HASHED: Final = 512
+"""Columns that paths are hashed to: there can be millions of different ones."""
+
+
+@dataclass
+class Features:
+    """Architectures as rows of two binary matrices, remembered by id: what they hold, and the paths through them."""
+
+    space: Space
+    _rows: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
+
+    def of(self, architectures: Sequence[Architecture]) -> Rows:
+        """The rows of these architectures, in order."""
+        found = [self._row(architecture) for architecture in architectures]
+        width = sum(len(choice.options) for choice in self.space.choices)
+        held = np.array([row for row, _ in found], dtype=np.float32).reshape(len(found), width)
+        return Rows(held, np.array([row for _, row in found], dtype=np.float32).reshape(len(found), HASHED))
+
+    def _row(self, architecture: Architecture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        key = architecture.id
+        if key not in self._rows:
+            paths = np.zeros(HASHED, dtype=np.float32)
+            paths[[crc32(path.encode()) % HASHED for path in self.space.paths(architecture)]] = 1
+            self._rows[key] = self.space.one_hot(architecture).astype(np.float32), paths
+        return self._rows[key]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """held: (n, options), 1 for each option that is held; paths: (n, HASHED), 1 for each path."""
+
+    held: NDArray[np.float32]
+    paths: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> Rows:
+        return Rows(self.held[index], self.paths[index])
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Between two sets of architectures: the share of choices, and of paths, that they do not have in common."""
+
+    choices: Matrix
+    paths: Matrix
+
+    def __getitem__(self, index: tuple[slice, slice]) -> Distances:
+        return Distances(self.choices[index], self.paths[index])
+
+
+def distances(first: Rows, second: Rows) -> Distances:
+    """All pairs, (n, m): 0 between equal ones, 1 where nothing is in common."""
+    return Distances(_apart(first.held, second.held), _apart(first.paths, second.paths))
+
+
+def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> Matrix:
+    """One minus twice what is shared over what both have together (the Dice distance)."""
+    total = first.sum(1)[:, None] + second.sum(1)[None, :]
+    shared = first @ second.T
+    return np.asarray(1 - 2 * shared / np.maximum(total, 1), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Of the covariance `choices_share exp(-d_choices / choices_length) + (1 - choices_share) exp(-d_paths /
+    paths_length)` of one fidelity; between two fidelities it is multiplied by `trust` for each step between them.
+
+    noise: variance of an observation that is no property of the architecture.
+    """
+
+    choices_length: float = 0.5
+    paths_length: float = 0.5
+    choices_share: float = 0.5
+    trust: float = 0.9
+    noise: float = 0.02
+
+    def varied(self, rng: np.random.Generator) -> Hyperparameters:
+        """Others nearby: scales by a factor, shares by a step on the logistic scale."""
+        factor = np.exp(rng.normal(0, 0.7, 3))
+        return Hyperparameters(
+            choices_length=float(np.clip(self.choices_length * factor[0], 0.05, 5)),
+            paths_length=float(np.clip(self.paths_length * factor[1], 0.05, 5)),
+            choices_share=_shifted(self.choices_share, rng.normal(0, 1.0), 0.02, 0.98),
+            trust=_shifted(self.trust, rng.normal(0, 1.0), 0.1, 0.995),
+            noise=float(np.clip(self.noise * factor[2], 1e-3, 0.5)),
+        )
+
+
+def covariance(apart: Distances, steps: Matrix, given: Hyperparameters) -> Matrix:
+    """Of the noiseless values at all pairs, with unit variance. steps: fidelities between the two of each pair."""
+    structural = given.choices_share * np.exp(-apart.choices / given.choices_length)
+    structural += (1 - given.choices_share) * np.exp(-apart.paths / given.paths_length)
+    return np.asarray(structural * given.trust**steps)
+
+
+def _shifted(share: float, step: float, low: float, high: float) -> float:
+    logit = np.log(share / (1 - share)) + step
+    return float(np.clip(1 / (1 + np.exp(-logit)), low, high))
