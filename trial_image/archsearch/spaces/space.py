@@ -151,6 +151,10 @@ class Space:
             return paths(self.graph(architecture))
         return frozenset(f"{name}:{value}" for name, value in architecture.values.items())
 
+    def choice(self, name: str) -> Choice:
+        """The choice of this name. Raises KeyError where there is none."""
+        return self._by_name[name]
+
     @cached_property
     def _by_name(self) -> dict[str, Choice]:
         return {choice.name: choice for choice in self.choices}

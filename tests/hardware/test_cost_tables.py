@@ -1,0 +1,115 @@
+"""Costs as sums over choices: right on an architecture, right as an expectation, and differentiable."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from archsearch.api import DartsCells, NasBench201
+from archsearch.api import Space as SpaceSpec
+from archsearch.hardware.costs import CostTable, fit
+from archsearch.spaces import Architecture, Choice, Space, space_of
+from archsearch.work.context import static_cost
+
+SMALL = {"search": {"channels": 4, "cells": 1}, "final": {"channels": 8, "cells": 1}}
+NB201 = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate(SMALL)))
+CHAIN = Space(
+    "chain",
+    (
+        Choice("depth", (1, 2, 3)),
+        Choice("0", ("a", "b")),
+        Choice("1", ("a", "b", "skip"), when=(("depth", 2), ("depth", 3))),
+        Choice("2", ("a", "b"), when=(("depth", 3),)),
+    ),
+    NasBench201(),
+)
+WORTH = {"a": 1.0, "b": 2.5, "skip": 0.0}
+
+
+def chain_cost(architecture: Architecture) -> float:
+    return 0.5 + sum(WORTH[value] for value in architecture.values.values() if isinstance(value, str))
+
+
+def table() -> CostTable:
+    return fit(CHAIN, chain_cost, 200, metric="latencyMs", shape=(1, 8, 8))
+
+
+def test_a_sum_over_choices_is_found_again() -> None:
+    found = table()
+    assert found.error < 1e-4
+    for index in range(CHAIN.size()):
+        assert found.of(CHAIN.at(index)) == pytest.approx(chain_cost(CHAIN.at(index)), abs=1e-3)
+
+
+def test_the_expectation_is_the_mean_over_all_architectures_weighted_by_their_probability() -> None:
+    found = table()
+    generator = torch.Generator().manual_seed(0)
+    mix = {c.name: torch.softmax(torch.randn(len(c.options), generator=generator).double(), 0) for c in CHAIN.choices}
+    total, weight = 0.0, 0.0
+    for options in itertools.product(*(range(len(choice.options)) for choice in CHAIN.choices)):
+        values = {choice.name: choice.options[at] for choice, at in zip(CHAIN.choices, options, strict=True)}
+        chance = float(np.prod([float(mix[c.name][at]) for c, at in zip(CHAIN.choices, options, strict=True)]))
+        total, weight = total + chance * found.of(CHAIN.architecture(values)), weight + chance
+    assert weight == pytest.approx(1)
+    assert float(found.expected(CHAIN, mix)) == pytest.approx(total, abs=1e-9)
+
+
+@pytest.mark.parametrize("space", [CHAIN, NB201], ids=["conditional", "nasbench201"])
+def test_the_expectation_at_certainty_is_the_cost_of_the_architecture(space: Space) -> None:
+    rng = np.random.default_rng(1)
+    found = fit(space, lambda a: float(int(a.id, 16) % 97), 60, metric="latencyMs", shape=(1, 8, 8))
+    for _ in range(5):
+        architecture = space.sample(rng)
+        assert float(found.expected(space, architecture.values)) == pytest.approx(found.of(architecture), rel=1e-5)
+
+
+def test_the_gradient_of_the_expectation_is_that_of_finite_differences() -> None:
+    found = table()
+    alphas = {c.name: torch.randn(len(c.options), dtype=torch.float64, requires_grad=True) for c in CHAIN.choices}
+
+    def expected(*values: Tensor) -> Tensor:
+        return found.expected(CHAIN, {name: torch.softmax(v, 0) for name, v in zip(alphas, values, strict=True)})
+
+    assert torch.autograd.gradcheck(expected, tuple(alphas.values()))
+
+
+def test_parameters_and_flops_of_real_networks_are_sums_over_choices() -> None:
+    for metric in ("parameters", "flops"):
+
+        def cost(architecture: Architecture, metric: str = metric) -> float:
+            return static_cost(NB201, architecture, "final", (1, 8, 8), 10)[metric]
+
+        found = fit(NB201, cost, 60, metric=metric, shape=(1, 8, 8))
+        assert found.error < 1e-3
+        other = NB201.sample(np.random.default_rng(5))
+        assert found.of(other) == pytest.approx(cost(other), rel=2e-3)
+
+
+def test_inputs_that_the_mix_does_not_weigh_count_with_the_share_of_sets_that_have_them() -> None:
+    space = space_of(SpaceSpec(darts_cells=DartsCells(nodes=2, operations=("skip_connect", "sep_conv_3x3", "none"))))
+    # Each edge that is kept costs 1: two a node, two nodes, two cells, whatever is chosen.
+    costs = {
+        c.name: {str(o).replace("(", "[").replace(")", "]") if c.is_subset else f'"{o}"': float(not c.is_subset)
+                 for o in c.options}
+        for c in space.choices
+    }  # fmt: skip
+    found = CostTable(
+        metric="flops", space=space.hash(), shape=(1, 8, 8), networks=0, error=0.0, fixed=0.0, costs=costs
+    )
+    assert found.of(space.sample(np.random.default_rng(0))) == 8
+    mix = {c.name: torch.tensor([0.5, 0.5, 0.0]) for c in space.choices if not c.is_subset}
+    assert float(found.expected(space, mix)) == pytest.approx(8)
+
+
+def test_a_table_of_another_space_says_what_it_lacks() -> None:
+    with pytest.raises(ValueError, match="the table of latencyMs must have cell/1/0"):
+        table().of(NB201.at(0))
+
+
+def test_too_few_networks_are_refused() -> None:
+    with pytest.raises(ValueError, match="networks must be at least 10, but got 9"):
+        fit(CHAIN, chain_cost, 9, metric="latencyMs", shape=(1, 8, 8))
