@@ -41,12 +41,16 @@ def network(
     return built
 
 
-def supernet(space: Space, *, shape: Shape, classes: int) -> SpaceNetwork:
+def supernet(
+    space: Space, *, shape: Shape, classes: int, partial_channels: int = 1, auxiliary_skip: bool = False
+) -> SpaceNetwork:
     """The network that holds every operation on every edge, called with images and a mix.
 
     Its parameters are the network weights only; its batch normalisations in the cells have none.
+    space: a copy with fewer alternatives gives a supernet of these. Options as in Super, ValueError too.
     """
-    return _build(space, Super(), "search", shape, classes, affine=False)
+    chooser = Super(space, partial_channels=partial_channels, auxiliary_skip=auxiliary_skip)
+    return _build(space, chooser, "search", shape, classes, affine=False)
 
 
 def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import combinations
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
-from archsearch.networks.operations import Zero
-from archsearch.spaces import Architecture
+from archsearch.networks.mixture import AuxiliarySkip, Mix, Mixture, PartialChannels, Sparse
+from archsearch.networks.operations import SKIP
+from archsearch.spaces import Architecture, Space
+
+__all__ = [
+    "Alternatives", "Chooser", "Chosen", "Fixed", "Mix", "Mixture", "Number", "Sparse", "Super", "Trace", "connected",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,26 +31,9 @@ class Alternatives:
     channels: int | None
     stride: int = 1
 
-    def make(self, name: str) -> nn.Module:
-        """One of them, for the whole place."""
-        return self.build[name](self.channels or 0)
-
-
-@dataclass(frozen=True)
-class Sparse:
-    """Mixing weights of which only some are computed. weights: all of them, (alternatives,); active: positions."""
-
-    weights: Tensor
-    active: tuple[int, ...]
-
-
-Mix = Mapping[str, "Tensor | Sparse | ChoiceValue"]
-"""What a supernet is called with, by the name of the choice.
-
-A tensor mixes all alternatives of an operation, one number for each; of a choice of inputs it weighs each predecessor,
-and where there is no entry all count alike. A plain value stands for that option alone: an architecture's values are
-the mix that runs this architecture with the shared weights.
-"""
+    def make(self, name: str, share: int = 1) -> nn.Module:
+        """One of them, for one in `share` of the place's channels."""
+        return self.build[name]((self.channels or 0) // share)
 
 
 class Chooser(Protocol):
@@ -100,35 +86,6 @@ class Chosen(nn.ModuleDict):
         return output
 
 
-class Mixture(nn.ModuleDict):
-    """All alternatives of a choice, added up with the weights of that choice (Liu et al. 2019, equation 2)."""
-
-    def __init__(self, name: str, alternatives: Mapping[str, nn.Module]) -> None:
-        super().__init__(alternatives)
-        self.name = name
-        self._keys = tuple(alternatives)
-
-    def forward(self, x: Tensor, mix: Mix) -> Tensor:
-        """The weighted sum, or one of them. `none` adds nothing, whatever its weight, and 0 x NaN would be NaN."""
-        chosen = mix[self.name]
-        if isinstance(chosen, str):
-            output: Tensor = self[chosen](x)
-            return output
-        if isinstance(chosen, Sparse):
-            weights, active = chosen.weights, chosen.active
-        elif isinstance(chosen, Tensor):
-            weights, active = chosen, tuple(range(len(self._keys)))
-        else:
-            raise TypeError(f"{self.name} must be the name of an operation or weights, but got {chosen!r}")
-        if weights.shape != (len(self._keys),):
-            raise ValueError(f"{self.name} must have {len(self._keys)} weights, but got {tuple(weights.shape)}")
-        each = weights.unbind()
-        computed = [at for at in active if not isinstance(self[self._keys[at]], Zero)]
-        # Where `none` alone is active its zeros have the right shape.
-        terms: list[Tensor] = [each[at] * self[self._keys[at]](x) for at in computed or active]
-        return reduce(torch.add, terms)
-
-
 def connected(mix: Mix | None, name: str, sources: tuple[int, ...]) -> tuple[int, ...]:
     """The predecessors that count in this pass: all that the network was built with, or those that the mix names."""
     chosen = mix.get(name) if mix else None
@@ -166,11 +123,30 @@ class Fixed:
 
 
 class Super:
-    """Builds the supernet: every operation on every edge."""
+    """Builds the supernet: every operation on every edge.
+
+    space: of the choices' alternatives, which may be fewer than the network has. partial_channels: mix one in so many
+    of an edge's channels. auxiliary_skip: a skip connection beside every mixture, where the network has skips.
+    Raises ValueError where an edge's channels cannot be divided.
+    """
+
+    def __init__(self, space: Space, *, partial_channels: int = 1, auxiliary_skip: bool = False) -> None:
+        self._alternatives = {choice.name: choice.alternatives for choice in space.choices}
+        self._share, self._auxiliary_skip = partial_channels, auxiliary_skip
 
     def operation(self, name: str, alternatives: Alternatives) -> nn.Module:
         """A mixture of all alternatives."""
-        return Mixture(name, {key: alternatives.make(key) for key in alternatives.build})
+        share = self._share if alternatives.channels else 1
+        # What strides halves its channels on the way.
+        if share > 1 and (alternatives.channels or 0) % (share * alternatives.stride):
+            raise ValueError(
+                f"partialChannels must divide an edge's channels ({alternatives.channels}) into even parts, "
+                f"but got {share}"
+            )
+        mixture = Mixture(name, {str(key): alternatives.make(str(key), share) for key in self._alternatives[name]})
+        mixed = PartialChannels(mixture, share, alternatives.stride) if share > 1 else mixture
+        skips = self._auxiliary_skip and SKIP in alternatives.build
+        return AuxiliarySkip(mixed, alternatives.make(SKIP)) if skips else mixed
 
     def inputs(self, name: str, count: int, keep: int) -> tuple[int, ...]:  # noqa: ARG002 - the same for every choice
         """All predecessors."""

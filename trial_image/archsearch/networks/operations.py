@@ -113,11 +113,14 @@ def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
 
 
+SKIP: Final = "skip_connect"
+"""The operation that passes on its input."""
+
 DARTS_OPERATIONS: Final[dict[str, Operation]] = {
     "none": lambda _channels, stride, _affine: Zero(stride),
     "max_pool_3x3": lambda channels, stride, _affine: _pool_norm(nn.MaxPool2d(3, stride, padding=1), channels),
     "avg_pool_3x3": lambda channels, stride, _affine: _pool_norm(_average_pool(stride), channels),
-    "skip_connect": _skip,
+    SKIP: _skip,
     "sep_conv_3x3": lambda channels, stride, affine: _separable(channels, 3, stride, affine),
     "sep_conv_5x5": lambda channels, stride, affine: _separable(channels, 5, stride, affine),
     "dil_conv_3x3": lambda channels, stride, affine: _dilated(channels, 3, stride, affine),
@@ -127,7 +130,7 @@ DARTS_OPERATIONS: Final[dict[str, Operation]] = {
 
 NASBENCH201_OPERATIONS: Final[dict[str, Operation]] = {
     "none": lambda _channels, stride, _affine: Zero(stride),
-    "skip_connect": _skip,
+    SKIP: _skip,
     "nor_conv_1x1": lambda channels, stride, affine: ReluConvNorm(channels, channels, 1, stride, affine),
     "nor_conv_3x3": lambda channels, stride, affine: ReluConvNorm(channels, channels, 3, stride, affine),
     "avg_pool_3x3": lambda _channels, stride, _affine: _average_pool(stride),
