@@ -16,7 +16,7 @@ from archsearch.api.work import (
     Work,
 )
 from archsearch.planning.model import NewTrial, Search
-from archsearch.planning.order import data_claim, paths_of, work_of
+from archsearch.planning.order import data_claim, paths_of, table_claim, work_of
 from archsearch.planning.pipeline import wanted_profile
 from archsearch_operator import names
 
@@ -88,7 +88,7 @@ def job_document(search: Search, trial: Trial, uid: str, scraper: str = "") -> D
 
 def work_document(search: Search, trial: Trial) -> Work:
     """What the container is given."""
-    return work_of(search, trial, paths_of(search, names.DATA_MOUNT, names.ARTIFACTS_MOUNT))
+    return work_of(search, trial, paths_of(search, names.DATA_MOUNT, names.ARTIFACTS_MOUNT, names.TABLE_MOUNT))
 
 
 def placement(search: Search, trial: Trial) -> Placement:
@@ -157,9 +157,11 @@ def _volumes(search: Search) -> list[tuple[str, Document, Document]]:
         # Data loaders hand tensors over through shared memory; a container's default is 64 MiB.
         ("shm", {"mountPath": "/dev/shm"}, {"emptyDir": {"medium": "Memory"}}),  # noqa: S108
     ]
-    if (claim := data_claim(search)) is not None:
-        source = {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-        found.append(("data", {"mountPath": names.DATA_MOUNT, "readOnly": True}, source))
+    read = (("data", data_claim(search), names.DATA_MOUNT), ("table", table_claim(search), names.TABLE_MOUNT))
+    for name, claim, path in read:
+        if claim is not None:
+            source = {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+            found.append((name, {"mountPath": path, "readOnly": True}, source))
     if (artifacts := search.spec.artifacts) is not None:
         source = {"persistentVolumeClaim": {"claimName": artifacts.claim_name}}
         found.append(("artifacts", {"mountPath": names.ARTIFACTS_MOUNT}, source))

@@ -19,4 +19,5 @@ PRIORITY: Final = "kueue.x-k8s.io/priority-class"
 
 CONTAINER: Final = "trial"
 DATA_MOUNT: Final = "/data"
+TABLE_MOUNT: Final = "/table"
 ARTIFACTS_MOUNT: Final = "/artifacts"

@@ -9,11 +9,13 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from archsearch.api.base import (
+    LABEL_PATTERN,
     LabelKey,
     LabelName,
     LabelValue,
     Model,
     ObjectName,
+    OneOf,
     ResourceQuantity,
     Rule,
     ShortName,
@@ -165,6 +167,29 @@ class Placement(Model):
     """The RuntimeClass of the pod."""
 
 
+class MeasuredTable(Model):
+    """Measure whole networks on the profile's nodes before the search, and fit what each option adds."""
+
+    networks: Annotated[int, Field(ge=20, le=5_000)] = 100
+    """Random networks that are measured; the more options a space has the more it takes. The trial's message says how
+    far the table is off on networks that it was not fitted to."""
+
+
+class TrialMeasurement(Model):
+    """Each trial measures its own network where it runs: for profiles that are the trials' own hardware."""
+
+
+class SearchLatency(OneOf):
+    """How latencyMs of a profile is known of every architecture while searching."""
+
+    measured_table: MeasuredTable | None = None
+    """From a table that is measured first."""
+    shipped_table: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LABEL_PATTERN)] | None = None
+    """From a table that the trial image carries."""
+    trial: TrialMeasurement | None = None
+    """By measuring each network in its trial."""
+
+
 class Profile(Placement):
     """Hardware on which candidates are measured."""
 
@@ -178,6 +203,9 @@ class Profile(Placement):
     """Runs before the first that counts."""
     iterations: Annotated[int, Field(ge=10, le=100_000)] = 100
     """Runs that count."""
+    search_latency: SearchLatency | None = None
+    """How latencyMs of this profile is known while searching. Where it is left out only the candidates that the search
+    has found are measured, and those beyond a limit are dropped then."""
 
 
 class TrialTemplate(Placement):

@@ -169,6 +169,13 @@ def _evaluation_needs_proposals(self: ArchitectureSearchSpec) -> str | None:
     return f"evaluation must not be set for {self.algorithm.member[0]}: each of its trials is one whole search"
 
 
+def _tables_need_artifacts(self: ArchitectureSearchSpec) -> str | None:
+    measured = [p.name for p in self.profiles if p.search_latency and p.search_latency.measured_table]
+    if not measured or self.artifacts is not None:
+        return None
+    return f"artifacts must be set to keep the latency table of {', '.join(measured)}"
+
+
 def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
     if self.evaluation is None or self.evaluation.tabular is None or self.objectives is None:
         return None
@@ -253,6 +260,12 @@ class ArchitectureSearchSpec(Model):
             field_path=".artifacts",
         ),
         Rule(
+            expression="has(self.artifacts) || self.profiles.all(p, !has(p.searchLatency) || "
+            "!has(p.searchLatency.measuredTable))",
+            message="artifacts must be set: there is nowhere to keep a measured latency table otherwise",
+            field_path=".artifacts",
+        ),
+        Rule(
             expression="!has(self.export) || self.export.format == 'None' || self.retrain.topK > 0",
             message="retrain.topK must be at least 1 for an export: there are no weights to export otherwise",
             field_path=".retrain.topK",
@@ -292,5 +305,6 @@ class ArchitectureSearchSpec(Model):
         _stop_needs_trials,
         _evaluation_needs_proposals,
         _table_has_objectives,
+        _tables_need_artifacts,
         _stop_needs_curve,
     )

@@ -16,7 +16,17 @@ TRIAL_KIND: Final = "ArchitectureTrial"
 TRIAL_PLURAL: Final = "architecturetrials"
 
 WorkKind = Literal[
-    "Preflight", "SharedWeights", "Train", "Supernet", "Evaluate", "Score", "Lookup", "Profile", "Retrain", "Export"
+    "Preflight",
+    "Table",
+    "SharedWeights",
+    "Train",
+    "Supernet",
+    "Evaluate",
+    "Score",
+    "Lookup",
+    "Profile",
+    "Retrain",
+    "Export",
 ]
 TrialState = Literal["Pending", "Queued", "Running", "Succeeded", "Failed", "Infeasible", "Stopped"]
 FINISHED: Final = frozenset({"Succeeded", "Failed", "Infeasible", "Stopped"})
@@ -46,6 +56,13 @@ class WorkInput(Model):
     """Checksum of the file."""
 
 
+class TableInput(WorkInput):
+    """A latency table that an earlier trial measured."""
+
+    profile: ShortName
+    """The profile that it was measured on."""
+
+
 class ArchitectureTrialSpec(Model):
     """What is to be done. It never changes."""
 
@@ -70,6 +87,8 @@ class ArchitectureTrialSpec(Model):
     """The trial whose architecture this one profiles, retrains or exports."""
     weights: WorkInput | None = None
     """Weights to start from."""
+    tables: Annotated[tuple[TableInput, ...], Field(max_length=8)] = ()
+    """What is known of latency before anything is measured."""
 
 
 class CurvePoint(Model):

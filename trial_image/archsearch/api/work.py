@@ -40,6 +40,8 @@ class Paths(Model):
 
     data: str | None = None
     """The data volume, read-only; None for a data set that the image carries."""
+    table: str | None = None
+    """The volume of a table of results, read-only; None where there is none."""
     artifacts: str | None = None
     """The folder of this search on the artifact volume; None where there is none."""
     artifacts_uri: str | None = None
@@ -65,7 +67,9 @@ class Work(Model):
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     profile: Profile | None = None
-    """The hardware profile to measure, for `Profile`."""
+    """The hardware profile to measure, for `Profile` and `Table`."""
+    profiles: tuple[Profile, ...] = ()
+    """All hardware profiles: what is known of their latency while searching."""
     export: Export = Export()
     paths: Paths = Paths()
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = METRICS_PORT

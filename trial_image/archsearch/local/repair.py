@@ -60,13 +60,13 @@ def _anew(records: Records, search: Search, work: WorkKind, index: int) -> Archi
     if work not in SEARCH_KINDS:
         return None
     assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
+    history = History(search.spec, records.finished())
     if work == "Supernet":
-        return supernet_trial(search, search.spec.algorithm, index).spec
+        return supernet_trial(search, search.spec.algorithm, index, history).spec
     others = [trial for trial in records.trials.values() if trial.spec.work == work]
     # It may know what the one before it knew: what this one knew is lost.
     known = max((trial.spec.observed for trial in others if trial.spec.index < index), default=0)
     replay = Replay(search.spec)
-    history = History(search.spec, records.finished())
     replay.tell(history.observed)
     pending = open_candidates([trial.spec for trial in others if not trial.finished], search.spec)
     answers = replay.ask(pending, [Ask(index, min(known, replay.length))])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from archsearch.local.errors import CannotStart
 from archsearch.planning import Search
-from archsearch.planning.order import data_claim
+from archsearch.planning.order import data_claim, table_claim
 
 
 def parse_volumes(options: Iterable[str]) -> dict[str, Path]:
@@ -32,7 +32,8 @@ def bind_volumes(
     claim where nothing else was said.
     """
     data, written = data_claim(search), search.spec.artifacts
-    claims = [name for name in (data, written.claim_name if written else None) if name is not None]
+    table = table_claim(search)
+    claims = [name for name in (data, table, written.claim_name if written else None) if name is not None]
     if unknown := [claim for claim in given if claim not in claims]:
         named = f"it names {', '.join(claims)}" if claims else "it names none"
         raise CannotStart(f"--volume must name a claim of the spec ({named}), but got {', '.join(unknown)}")
@@ -52,6 +53,14 @@ def bind_volumes(
                 f"task.imageClassification.dataset.volume.path: there is no {inside} in {known[data]}, which stands "
                 f"for the claim {data}"
             )
+    if table is not None:
+        if table not in known:
+            raise CannotStart(
+                f"the table is on the claim {table}: say which folder stands for it, with --volume {table}=DIR"
+            )
+        found[table] = known[table]
+        if not known[table].is_dir():
+            raise CannotStart(f"--volume {table}={known[table]} must be a folder, but there is none")
     if written is not None and written.claim_name not in found:
         found[written.claim_name] = known.get(written.claim_name, artifacts)
     if written is not None:

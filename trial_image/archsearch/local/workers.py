@@ -19,7 +19,7 @@ from archsearch.local.log import Curve
 from archsearch.local.process import NODE, Process, start
 from archsearch.local.records import Attempts, Records
 from archsearch.planning import Execution, Search
-from archsearch.planning.order import data_claim, paths_of, work_of
+from archsearch.planning.order import data_claim, paths_of, table_claim, work_of
 from archsearch.planning.outcome import timestamp
 from archsearch.planning.pipeline import learned_objective
 
@@ -28,6 +28,8 @@ GRACE: Final = 60.0
 BACKOFF: Final = 1.0
 """Seconds before a trial that was interrupted starts again; doubled each time, as Kubernetes does with pods."""
 LONGEST_BACKOFF: Final = 360.0
+ALONE: Final = frozenset({"Profile", "Table"})
+"""Kinds of work that measure: nothing else may run beside them."""
 POLL: Final = 0.05
 
 
@@ -65,20 +67,22 @@ class Workers:
         if self.devices and not free:
             return
         # All profiles are this machine: two measurements at once would measure each other.
-        if self.processes and "Profile" in {trial.spec.work, *(p.trial.spec.work for p in self.processes.values())}:
+        works = {trial.spec.work, *(process.trial.spec.work for process in self.processes.values())}
+        if self.processes and works & ALONE:
             return
         now = self.clock()
         attempts = self.records.attempts.get(trial.name, Attempts()).begun(now.timestamp())
         # First the record: an attempt that nobody knows of would not be told from a result that was lost.
         self.records.write(trial, attempts)
-        data, artifacts = data_claim(self.search), self.search.spec.artifacts
+        data, artifacts, table = data_claim(self.search), self.search.spec.artifacts, table_claim(self.search)
         paths = paths_of(
             self.search,
             str(self.volumes[data]) if data else "",
             str(self.volumes[artifacts.claim_name]) if artifacts else "",
+            str(self.volumes[table]) if table else "",
         ).model_copy(update={"scratch": str(self.folder.scratch.absolute())})
         work = work_of(self.search, trial, paths).model_copy(update={"metrics_port": 0, "scrape_timeout_seconds": 0})
-        threads = cores() if trial.spec.work == "Profile" else max(1, cores() // self.room)
+        threads = cores() if trial.spec.work in ALONE else max(1, cores() // self.room)
         self.processes[trial.name] = start(
             trial, work, self.folder, command=self.command, lock=self.lock, attempts=attempts, now=now,
             environment={"OMP_WAIT_POLICY": "PASSIVE"} | dict(self.environment) | {"OMP_NUM_THREADS": str(threads)},

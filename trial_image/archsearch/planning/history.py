@@ -252,7 +252,9 @@ def searched_objectives(spec: ArchitectureSearchSpec) -> tuple[Objective, ...]:
     Accuracy where there is none, so that there is one to learn. Where nothing is trained the score at initialisation
     stands for all that training would tell.
     """
-    wanted = [item for item in spec.objectives or () if item.metric in LEARNED | STATIC]
+    known = {profile.name for profile in spec.profiles if profile.search_latency is not None}
+    wanted = [item for item in spec.objectives or () if item.metric in LEARNED | STATIC
+              or (item.metric == "latencyMs" and item.profile in known)]  # fmt: skip
     found = tuple(wanted) or (Objective(metric="accuracy", goal="Maximize"),)
     if spec.evaluation is None or spec.evaluation.zero_cost is None:
         return found

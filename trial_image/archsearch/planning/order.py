@@ -24,6 +24,7 @@ def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
         evaluation=spec.evaluation,
         objectives=spec.objectives or (),
         constraints=spec.constraints,
+        profiles=spec.profiles,
         profile=wanted_profile(search, trial.spec.profile),
         export=spec.export,
         paths=paths,
@@ -31,12 +32,14 @@ def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
     )
 
 
-def paths_of(search: Search, data: str, artifacts: str) -> Paths:
-    """The folders of a search. data, artifacts: where the volumes are; unused where the spec names no claim for them.
+def paths_of(search: Search, data: str, artifacts: str, table: str) -> Paths:
+    """The folders of a search: where the volumes are; unused where the spec names no claim for them.
 
     The search's uid keeps one that is made anew under an old name apart from the old one's files.
     """
-    found = Paths(data=None if data_claim(search) is None else data)
+    found = Paths(
+        data=None if data_claim(search) is None else data, table=None if table_claim(search) is None else table
+    )
     if (claimed := search.spec.artifacts) is None:
         return found
     folder = "/".join(part for part in (claimed.path, f"{search.name}-{search.uid[:5]}") if part)
@@ -49,3 +52,9 @@ def data_claim(search: Search) -> str | None:
     """The claim that holds the data; None for a data set that the image carries."""
     volume = search.spec.task.member[1].dataset.volume
     return None if volume is None else str(volume.claim_name)
+
+
+def table_claim(search: Search) -> str | None:
+    """The claim that holds a table of results; None where architectures are not looked up."""
+    evaluation = search.spec.evaluation
+    return evaluation.tabular.volume.claim_name if evaluation and evaluation.tabular else None

@@ -127,6 +127,8 @@ def _checked(
                 _check_objectives(metrics, history)
     if work == "Profile" and (message.profile is None or message.profile.profile != trial.spec.profile):
         raise InvalidMessage(f"termination message must have the profile {trial.spec.profile}, but got none or another")
+    if work in {"Table", "SharedWeights"} and not message.artifacts:
+        raise InvalidMessage("termination message must have a file among its artifacts, but got none")
     if work == "Retrain" and spec.artifacts and not message.artifacts:
         raise InvalidMessage("termination message must have the weights among its artifacts, but got none")
     if work == "Export" and not any(artifact.format == "onnx" for artifact in message.artifacts):

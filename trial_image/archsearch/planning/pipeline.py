@@ -13,7 +13,7 @@ from statistics import fmean
 
 from archsearch.api.metrics import LEARNED, MEASURED
 from archsearch.api.search import ArchitectureSearchSpec, Objective, Profile, Stage
-from archsearch.api.trial import ArchitectureTrialSpec, Trial, WorkInput, WorkKind
+from archsearch.api.trial import ArchitectureTrialSpec, TableInput, Trial, WorkInput, WorkKind
 from archsearch.planning.history import History, Scored, is_of
 from archsearch.planning.model import Search
 from archsearch.planning.objectives import Metrics, key_of, score, scores, violation
@@ -109,6 +109,11 @@ def locate(search: Search, history: History, space: Space) -> Position:
         if failed and (failed[-1].status.reason == "UserError" or len(failed) >= ATTEMPTS):
             return Position("Preflight", ended=("PreflightFailed", failed[-1].status.message))
         return Position("Preflight", (preflight,))
+    needs = prerequisites(search)
+    if left := _left(needs, history):
+        return Position("Search", left)
+    if missing := [item.work for item in needs if not _succeeded(item, history)]:
+        return Position("Search", ended=(f"{missing[0]}Failed", _last_failure(history, missing[0])))
     if not search_is_over(search, history, space):
         return Position("Search")
     if not history.contenders:
@@ -140,6 +145,23 @@ def locate(search: Search, history: History, space: Space) -> Position:
     return Position("Done")
 
 
+def prerequisites(search: Search) -> list[Item]:
+    """What must be there before the first trial of the search: latency tables, and the weights that trials share."""
+    return [Item("Table", profile=profile.name) for profile in search.spec.profiles
+            if profile.search_latency and profile.search_latency.measured_table]  # fmt: skip
+
+
+def latency_tables(history: History) -> tuple[TableInput, ...]:
+    """The latency tables that were measured, one a profile."""
+    found: dict[str, TableInput] = {}
+    for trial in history.stages["Table"]:
+        files = trial.status.result.artifacts if trial.status.state == "Succeeded" and trial.status.result else ()
+        for file in files:
+            profile = trial.spec.profile or ""
+            found[profile] = TableInput(profile=profile, uri=file.uri, sha256=file.sha256)
+    return tuple(found.values())
+
+
 def candidates(search: Search, history: History) -> list[Scored]:
     """The architectures that are profiled."""
     return history.best_distinct(max(PROFILED if _measured_keys(search) else 1, search.spec.retrain.top_k))
@@ -151,7 +173,10 @@ def finalists(search: Search, history: History) -> list[Scored]:
     fit = []
     for entry in candidates(search, history):
         metrics = all_metrics(history, entry)
-        if needed <= metrics.keys() and violation(search.spec.constraints, metrics) is None:
+        if (
+            needed <= history.measured(entry.architecture).keys()
+            and violation(search.spec.constraints, metrics) is None
+        ):
             fit.append((tuple(-value for value in scores(search.spec.objectives or (), metrics)), entry))
     fit.sort()
     return [entry for _, entry in fit[: max(1, search.spec.retrain.top_k)]]

@@ -28,7 +28,15 @@ from archsearch.planning.model import (
 )
 from archsearch.planning.objectives import key_of
 from archsearch.planning.outcome import Verdict, final_status, judge, timestamp
-from archsearch.planning.pipeline import Position, derive_seed, locate, search_size, search_work, shared_weights
+from archsearch.planning.pipeline import (
+    Position,
+    derive_seed,
+    latency_tables,
+    locate,
+    search_size,
+    search_work,
+    shared_weights,
+)
 from archsearch.planning.report import report
 from archsearch.searchers import Proposal
 from archsearch.spaces import Space, space_of
@@ -96,6 +104,7 @@ def trial_of(ask: Ask, proposals: Sequence[Proposal], search: Search, history: H
             epochs=round(proposals[0].fidelity * evaluation.train.epochs) if evaluation.train else None,
             observed=ask.observed,
             weights=shared_weights(history),
+            tables=latency_tables(history),
         ),
     )
 
@@ -208,7 +217,7 @@ def _search_trials(
     work = search_work(search.spec)
     indices = islice(history.free_indices(work, _indices(opened, work)), max(0, min(room, missing)))
     if not algorithm.proposes:
-        return tuple(supernet_trial(search, algorithm, index) for index in indices), ()
+        return tuple(supernet_trial(search, algorithm, index, history) for index in indices), ()
     # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
     # So the proposals follow from the order of completion alone, however late, or often, somebody looked.
     seen = max([history.last_observed, *(spec.observed for spec in searching)])
@@ -223,13 +232,13 @@ def _indices(opened: Sequence[OpenTrial], work: WorkKind) -> set[int]:
     return {item.trial.spec.index for item in opened if item.trial.spec.work == work}
 
 
-def supernet_trial(search: Search, algorithm: Algorithm, index: int) -> NewTrial:
+def supernet_trial(search: Search, algorithm: Algorithm, index: int, history: History) -> NewTrial:
     """The trial that is one whole differentiable search."""
     seed = derive_seed(search.spec.seed, "Supernet", index)
     epochs = algorithm.member[1].epochs
     return NewTrial(
         search.trial_name("Supernet", index),
-        ArchitectureTrialSpec(work="Supernet", index=index, seed=seed, epochs=epochs),
+        ArchitectureTrialSpec(work="Supernet", index=index, seed=seed, epochs=epochs, tables=latency_tables(history)),
     )
 
 

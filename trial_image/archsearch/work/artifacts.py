@@ -23,7 +23,8 @@ from archsearch.work.files import sha256, write_whole
 
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
-FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx"}
+TABLE: Final = "latency.json"
+FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx", TABLE: "json"}
 
 
 class Description(Model):
@@ -63,7 +64,7 @@ def read_weights(work: Work) -> tuple[dict[str, Tensor], Description]:
     source = work.spec.weights
     if source is None:
         raise UserError(f"spec.weights must be set for {work.spec.work}")
-    content = _read(work, source)
+    content = read_artifact(work, source)
     try:
         return load(content), Description.model_validate(json.loads(metadata(content)[KEY]))
     except ValidationError as error:
@@ -72,22 +73,23 @@ def read_weights(work: Work) -> tuple[dict[str, Tensor], Description]:
         raise UserError(f"{source.uri}: must be weights that a retraining wrote, but is not ({error})") from None
 
 
-def _read(work: Work, source: WorkInput) -> bytes:
+def read_artifact(work: Work, source: WorkInput) -> bytes:
+    """A file that an earlier trial wrote, once its checksum is right. Raises UserError, or DataError for a link out."""
     root, prefix = work.paths.artifacts, f"{work.paths.artifacts_uri}/"
     if root is None or work.paths.artifacts_uri is None:
-        raise UserError("artifacts must be set: the weights are on the search's artifact volume")
+        raise UserError("artifacts must be set: what an earlier trial wrote is there")
     if not source.uri.startswith(prefix):
-        raise UserError(f"spec.weights.uri must start with {prefix}, the search's own folder, but got {source.uri}")
-    path = inside(Path(root), Path(root) / source.uri.removeprefix(prefix), "spec.weights.uri")
+        raise UserError(f"the uri must start with {prefix}, the search's own folder, but got {source.uri}")
+    path = inside(Path(root), Path(root) / source.uri.removeprefix(prefix), "the uri")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{source.uri}: cannot be read ({error}); was the volume emptied since the retraining?"
+            f"{source.uri}: cannot be read ({error}); was the volume emptied since it was written?"
         ) from None
     if (found := sha256(content)) != source.sha256:
         raise UserError(
-            f"{source.uri}: must have the sha256 {source.sha256}, but got {found}: the file was changed since the "
-            "retraining wrote it"
+            f"{source.uri}: must have the sha256 {source.sha256}, but got {found}: the file was changed since it was "
+            "written"
         )
     return content

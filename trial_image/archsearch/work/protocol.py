@@ -38,8 +38,11 @@ MAX_ERROR_JSON: Final = 3 * MAX_ERROR
 
 KINDS: Final[dict[WorkKind, str]] = {
     "Preflight": "archsearch.work.preflight",
+    "Table": "archsearch.work.table",
     "Train": "archsearch.work.train",
     "Supernet": "archsearch.work.supernet",
+    "Score": "archsearch.work.score",
+    "Lookup": "archsearch.work.lookup",
     "Profile": "archsearch.work.profile",
     "Retrain": "archsearch.work.retrain",
     "Export": "archsearch.work.export",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from archsearch.api.work import Message
 from archsearch.evaluation import Trainer, evaluate
 from archsearch.work.context import Context
+from archsearch.work.latency import search_cost
 from archsearch.work.loop import train
 
 
@@ -14,7 +15,7 @@ def run(context: Context) -> Message:
     Metrics: accuracy and loss on the selection images after the last epoch; parameters and flops of the final network.
     """
     architecture, data = context.architecture, context.data
-    cost = context.checked_cost(architecture)
+    cost = search_cost(context, architecture)
     recipe = context.work.task.member[1].training
 
     def make() -> Trainer:

@@ -1,0 +1,90 @@
+"""What is known of an architecture's latency before it is chosen: from a table, or measured where the trial runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+
+from pydantic import ValidationError
+
+from archsearch.api.metrics import metric_key
+from archsearch.api.search import Profile
+from archsearch.api.work import explain
+from archsearch.hardware import measure
+from archsearch.hardware.costs import CostTable
+from archsearch.planning.objectives import violation
+from archsearch.spaces import Architecture
+from archsearch.work.artifacts import read_artifact
+from archsearch.work.context import Context
+from archsearch.work.errors import Infeasible, UserError
+
+Latency = Callable[[Architecture], float]
+
+
+def search_cost(context: Context, architecture: Architecture) -> dict[str, float]:
+    """Parameters, FLOPs and what is known of latency, before anything is trained. Raises Infeasible beyond a limit."""
+    found = context.checked_cost(architecture)
+    for key, latency in latencies(context).items():
+        found[key] = latency(architecture)
+        context.log(f"{key}: {found[key]:.3f} ms expected")
+    if broken := violation(context.work.constraints, found):
+        raise Infeasible(f"the architecture is beyond a limit: {broken}", found)
+    return found
+
+
+def latencies(context: Context) -> dict[str, Latency]:
+    """By `latencyMs@profile`, what says it of an architecture, for the profiles with `searchLatency`. UserError."""
+    found: dict[str, Latency] = {}
+    for profile in context.work.profiles:
+        if profile.search_latency is None:
+            continue
+        table = table_of(context, profile)
+        found[metric_key("latencyMs", profile.name)] = _measured(context, profile) if table is None else table.of
+    return found
+
+
+def table_of(context: Context, profile: Profile) -> CostTable | None:
+    """The latency table of a profile; None where each trial measures its own network."""
+    settings = profile.search_latency
+    if settings is None or settings.trial is not None:
+        return None
+    if settings.shipped_table is not None:
+        name, content = (
+            f"profiles.searchLatency.shippedTable {settings.shipped_table}",
+            _shipped(settings.shipped_table),
+        )
+    else:
+        given = next((table for table in context.work.spec.tables if table.profile == profile.name), None)
+        if given is None:
+            raise UserError(f"spec.tables must have the latency table of the profile {profile.name}, but does not")
+        name, content = given.uri, read_artifact(context.work, given)
+    try:
+        table = CostTable.model_validate(json.loads(content))
+    except ValidationError as error:
+        raise UserError(f"{name}: {explain(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name}: must be a latency table, but is not ({error})") from None
+    if table.space != context.space.hash() or table.shape != context.data.shape:
+        raise UserError(
+            f"{name}: must be of the space {context.space.hash()} and images of {context.data.shape}, but is of "
+            f"{table.space} and {table.shape}; measure another with profiles.searchLatency.measuredTable"
+        )
+    return table
+
+
+def _shipped(name: str) -> bytes:
+    folder = files("archsearch.hardware") / "tables"
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        there = sorted(item.name.removesuffix(".json") for item in folder.iterdir()) if folder.is_dir() else []
+        raise UserError(f"profiles.searchLatency.shippedTable must be one of {', '.join(there)}, but got {name}")
+    return path.read_bytes()
+
+
+def _measured(context: Context, profile: Profile) -> Latency:
+    def latency(architecture: Architecture) -> float:
+        network = context.network(architecture, "final")
+        return measure(network, context.data.shape, profile, context.device).latency_ms.p50
+
+    return latency
