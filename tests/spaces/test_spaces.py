@@ -4,16 +4,19 @@ import json
 import pickle
 import re
 from collections import Counter
-from math import comb, prod
+from collections.abc import Sequence
+from math import comb, factorial, prod
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archsearch.api import DartsCells, NasBench201
+from archsearch.api import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells
 from archsearch.api import Space as SpaceSpec
 from archsearch.spaces import Architecture, Choice, InvalidArchitecture, Space, space_of
+from archsearch.spaces.graph import OUTPUT, Edge
+from archsearch.spaces.nasnet import SIDES
 
 
 def uneven() -> Space:
@@ -33,15 +36,52 @@ def darts(nodes: int, *operations: str) -> Space:
     return space_of(SpaceSpec(darts_cells=DartsCells(nodes=nodes, operations=operations)))
 
 
+def nasnet(nodes: int, *operations: str) -> Space:
+    return space_of(SpaceSpec(nasnet_cells=NasnetCells(nodes=nodes, operations=operations)))
+
+
+def macro(layers: int) -> Space:
+    return space_of(SpaceSpec(enas_macro=EnasMacro(layers=layers)))
+
+
+def mbconv(stages: list[tuple[int, int, int]], blocks: list[str], **stem: int) -> Space:
+    """stages: channels, layers and stride of each."""
+    listed = [{"channels": channels, "layers": layers, "stride": stride} for channels, layers, stride in stages]
+    settings = {"stem": stem or {"channels": 8}, "stages": listed, "blocks": blocks}
+    return space_of(SpaceSpec(mbconv_chain=MbconvChain.model_validate(settings)))
+
+
+def elastic(*depths: tuple[int, ...], kernels: tuple[int, ...], expansions: tuple[int, ...]) -> Space:
+    settings = {"stages": [{"channels": 8, "depths": each} for each in depths]}
+    chain = ElasticChain.model_validate({**settings, "kernels": kernels, "expansions": expansions})
+    return space_of(SpaceSpec(elastic_chain=chain))
+
+
 DARTS = space_of(SpaceSpec(darts_cells=DartsCells()))
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201()))
+NASNET = space_of(SpaceSpec(nasnet_cells=NasnetCells()))
+MACRO = space_of(SpaceSpec(enas_macro=EnasMacro()))
+MBCONV = space_of(SpaceSpec(mbconv_chain=MbconvChain()))
+ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
+PROXYLESS_STAGES = [(24, 4, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1)]
+FBNET_STAGES = [(16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1)]
+FBNET_BLOCKS = ["k3e1", "k3e1g2", "k3e3", "k3e6", "k5e1", "k5e1g2", "k5e3", "k5e6"]
 SPACES = {
     "darts": DARTS,
     "darts-2-nodes": darts(2, "none", "skip_connect", "max_pool_3x3"),
     "darts-1-operation": darts(2, "none", "skip_connect"),
     "nasbench201": NB201,
     "uneven": uneven(),
+    "nasnet": NASNET,
+    "nasnet-1-node": nasnet(1, "skip_connect", "max_pool_3x3", "conv_3x3"),
+    "enas-macro": MACRO,
+    "enas-macro-3-layers": macro(3),
+    "mbconv": MBCONV,
+    "mbconv-2-stages": mbconv([(8, 2, 1), (12, 2, 2)], ["k3e3", "k5e6g2"]),
+    "elastic": ELASTIC,
+    "elastic-2-stages": elastic((1, 3), (2,), kernels=(3, 5), expansions=(2, 1)),
 }
+NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages"]
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 
@@ -68,10 +108,37 @@ def dependents(space: Space, name: str) -> set[str]:
         (darts(7, "skip_connect", "max_pool_3x3", "sep_conv_3x3"), darts_size(7, 3)),
         (NB201, 15_625),
         (uneven(), (1 + 2 + 2 * (2 + 1 + 2)) * 2),
+        (NASNET, (factorial(6) ** 2 * 8**10) ** 2),
+        (nasnet(4, "skip_connect", "max_pool_3x3"), (factorial(5) ** 2 * 2**8) ** 2),
+        (MACRO, 6**12 * 2**66),
+        (macro(4), 6**4 * 2**6),
+        (MBCONV, 6**6 * 7**10),
+        (mbconv([(8, 2, 1), (12, 2, 2)], ["k3e3", "k5e6g2"]), 3**2 * 2 * 3),
+        (ELASTIC, (9**2 + 9**3 + 9**4) ** 5),
+        (elastic((1, 3), (2,), kernels=(3, 5), expansions=(2, 1)), (4 + 4**3) * 4**2),
     ],
 )
 def test_size_is_the_number_that_the_formula_gives(space: Space, size: int) -> None:
     assert space.size() == size
+
+
+def test_sizes_are_those_that_were_published() -> None:
+    # Liu et al. 2018 (PNAS), section 3.1: one cell of 5 nodes and 8 operations.
+    assert f"{NASNET.size() ** 0.5:.1e}" == "5.6e+14"
+    # Pham et al. 2018, section 2.3: about 1.6 x 10^29.
+    assert f"{MACRO.size():.1e}" == "1.6e+29"
+    # Cai et al. 2020, section 3.1: about 2 x 10^19.
+    assert f"{ELASTIC.size():.0e}" == "2e+19"
+
+
+def test_the_spaces_of_proxylessnas_and_fbnet_can_be_written() -> None:
+    proxyless = mbconv(PROXYLESS_STAGES, ["k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6"], channels=32, separable=16)
+    assert len(proxyless.choices) == 21
+    assert proxyless.size() == 6**6 * 7**15
+    fbnet = mbconv(FBNET_STAGES, FBNET_BLOCKS, channels=16)
+    assert len(fbnet.choices) == 22
+    # The paper has nine blocks in each layer; where the shape changes, its skip is a convolution.
+    assert fbnet.size() == 9**16 * 8**6
 
 
 @pytest.mark.parametrize("space", [s for s in SPACES.values() if s.size() < 20_000], ids=lambda s: s.name)
@@ -124,7 +191,7 @@ def test_an_architecture_survives_json_and_pickling(space: Space, seed: int) -> 
     assert list(architecture.values) == [choice.name for choice in space.choices if choice.name in architecture.values]
 
 
-@pytest.mark.parametrize("name", ["darts", "darts-2-nodes", "nasbench201", "uneven"])
+@pytest.mark.parametrize("name", ["darts", "darts-2-nodes", "nasbench201", "uneven", *NEW])
 @given(seed=seeds)
 @settings(max_examples=25, deadline=None)
 def test_mutation_changes_exactly_one_choice_and_what_it_opens(name: str, seed: int) -> None:
@@ -159,7 +226,9 @@ def test_a_set_changes_by_one_member_and_anything_else_to_every_other_option() -
     assert Choice("width", (8, 16, 32)).changes(16) == [8, 32]
 
 
-@pytest.mark.parametrize("name", ["darts-2-nodes", "nasbench201", "uneven"])
+@pytest.mark.parametrize(
+    "name", ["darts-2-nodes", "nasbench201", "uneven", "nasnet-1-node", "mbconv-2-stages", "elastic-2-stages"]
+)
 def test_mutation_reaches_every_neighbour(name: str) -> None:
     space = SPACES[name]
     rng = np.random.default_rng(3)
@@ -188,9 +257,11 @@ def test_being_a_neighbour_is_symmetric(space: Space, seed: int) -> None:
         assert architecture in set(space.neighbours(neighbours[index]))
 
 
-@pytest.mark.parametrize(("space", "count"), [(DARTS, 264), (NB201, 24)])
+@pytest.mark.parametrize(("space", "count"), [(DARTS, 264), (NB201, 24), (NASNET, 200), (MACRO, 126), (MBCONV, 90)])
 def test_the_number_of_neighbours(space: Space, count: int) -> None:
     # DARTS, each cell: 8 operations x 6 others, and one other input: 0, 2 x 7, 4 x 7 and 6 x 7 ways.
+    # NASNet, each cell: 10 operations x 7 others, and of each node 2 x 1, 2, 3, 4 and 5 other inputs.
+    # ENAS: 12 x 5 other operations and 66 bits. MBConv: 6 layers x 5 other blocks, and 10 x 6.
     assert len(list(space.neighbours(space.sample(np.random.default_rng(1))))) == count
 
 
@@ -228,13 +299,31 @@ def test_one_hot_tells_architectures_apart(space: Space, seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("space", "index", "identifier"),
-    [(DARTS, 0, "b1a5f1b5103d"), (DARTS, 10**17, "b57638a1826a"), (NB201, 12_345, "3cbd01b8e7c0")],
+    [
+        (DARTS, 0, "b1a5f1b5103d"),
+        (DARTS, 10**17, "b57638a1826a"),
+        (NB201, 12_345, "3cbd01b8e7c0"),
+        (NASNET, 10**29, "9797e3cc4b62"),
+        (MACRO, 10**29, "bc1989c36a71"),
+        (MBCONV, 10**13, "c30bc6206790"),
+        (ELASTIC, 10**19, "d50d19900c3c"),
+    ],
 )
 def test_ids_are_the_same_for_ever(space: Space, index: int, identifier: str) -> None:
     assert space.at(index).id == identifier
 
 
-@pytest.mark.parametrize(("space", "identifier"), [(DARTS, "a736ae22d6b7"), (NB201, "84902266fb55")])
+HASHES = [
+    (DARTS, "a736ae22d6b7"),
+    (NB201, "84902266fb55"),
+    (NASNET, "0608e1af2020"),
+    (MACRO, "da0df27b1bd6"),
+    (MBCONV, "513d626458a6"),
+    (ELASTIC, "fa9521719a07"),
+]
+
+
+@pytest.mark.parametrize(("space", "identifier"), HASHES)
 def test_a_space_hash_is_the_same_for_ever(space: Space, identifier: str) -> None:
     assert space.hash() == identifier
 
@@ -289,9 +378,83 @@ def test_none_is_never_chosen_in_darts_and_is_an_option_in_nasbench201() -> None
     assert all("none" in choice.options and not choice.extra for choice in NB201.choices)
 
 
-def test_an_architecture_fits_in_a_message_with_room_to_spare() -> None:
-    largest = darts(7, "dil_conv_3x3", "dil_conv_5x5")
-    assert len(largest.sample(np.random.default_rng(0)).json()) < 1_500
+@pytest.mark.parametrize(
+    "space",
+    [
+        darts(7, "dil_conv_3x3", "dil_conv_5x5"),
+        nasnet(6, "sep_conv_3x3", "conv_1x7_7x1"),
+        MACRO,
+        mbconv([(8, 8, 1)] * 8, ["k3e1g2", "k5e1g2"]),
+        elastic(*[(6,)] * 7, kernels=(9, 11), expansions=(1, 8)),
+    ],
+    ids=lambda space: space.name,
+)
+def test_the_largest_architectures_fit_in_a_message_with_room_to_spare(space: Space) -> None:
+    longest = {choice.name: max(choice.options, key=lambda option: len(str(option))) for choice in space.choices}
+    assert len(space.architecture(longest).json()) < 1_500
+
+
+def nodes(edges: Sequence[Edge]) -> set[str]:
+    return {node for edge in edges for node in (edge.source, edge.target)}
+
+
+@pytest.mark.parametrize("name", ["nasnet", "enas-macro", "mbconv", "elastic"])
+@given(seed=seeds)
+@settings(max_examples=25, deadline=None)
+def test_every_node_of_a_graph_is_on_a_way_from_an_input_to_the_output(name: str, seed: int) -> None:
+    space = SPACES[name]
+    assert space.graph is not None
+    for edges in space.graph(space.sample(np.random.default_rng(seed))).values():
+        reached = {edge.source for edge in edges} - {edge.target for edge in edges}
+        leading = {OUTPUT}
+        for _ in edges:
+            reached |= {edge.target for edge in edges if edge.source in reached}
+            leading |= {edge.source for edge in edges if edge.target in leading}
+        assert reached == leading == nodes(edges)
+
+
+def test_the_graph_of_a_nasnet_cell_joins_the_nodes_that_nobody_uses() -> None:
+    first = {f"{cell}/{node}/{side}": 0 for cell in ("normal", "reduction") for node in (0, 1) for side in SIDES}
+    operations = {f"{name}/op": "max_pool_3x3" for name in first}
+    space = nasnet(2, "max_pool_3x3")
+    chained = space.architecture({**first, **operations, "normal/1/left": 2, "normal/1/right": 1})
+    assert space.graph is not None
+    graph = space.graph(chained)
+    assert [(edge.source, edge.target, edge.operation) for edge in graph["normal"]] == [
+        ("before previous", "0", "max_pool_3x3"),
+        ("before previous", "0", "max_pool_3x3"),
+        ("0", "1", "max_pool_3x3"),
+        ("previous", "1", "max_pool_3x3"),
+        ("1", "output", ""),
+    ]
+    assert [edge.source for edge in graph["reduction"] if edge.target == OUTPUT] == ["0", "1"]
+    assert space.paths(chained) == {
+        "normal:max_pool_3x3,max_pool_3x3", "normal:max_pool_3x3", "reduction:max_pool_3x3",
+    }  # fmt: skip
+
+
+def test_the_graph_of_a_chain_leaves_out_what_is_skipped_and_what_is_too_deep() -> None:
+    chain = SPACES["mbconv-2-stages"]
+    skipping = chain.architecture({"0/0": "k3e3", "0/1": "skip_connect", "1/0": "k3e3", "1/1": "k5e6g2"})
+    assert chain.paths(skipping) == {"0:k3e3", "1:k3e3,k5e6g2"}
+    stages = SPACES["elastic-2-stages"]
+    shallow = stages.at(0)
+    assert shallow["0/depth"] == 1
+    assert stages.paths(shallow) == {"0:k3e1", "1:k3e1,k3e1"}
+    connected = macro(3)
+    bits = {"skip/1/0": 0, "skip/2/0": 1, "skip/2/1": 0}
+    pooled = connected.architecture({f"layer/{i}": "max_pool_3x3" for i in range(3)} | bits)
+    pool = "max_pool_3x3"
+    assert connected.paths(pooled) == {f"network:{pool},{pool},{pool}", f"network:{pool},skip"}
+
+
+def test_only_what_an_elastic_stage_is_deep_enough_for_is_chosen() -> None:
+    space = SPACES["elastic-2-stages"]
+    shallow = next(a for index in range(space.size()) if (a := space.at(index))["0/depth"] == 1)
+    assert list(shallow.values)[:3] == ["0/depth", "0/0/kernel", "0/0/expand"]
+    assert not any(name.startswith(("0/1", "0/2")) for name in shallow.values)
+    rng = np.random.default_rng(0)
+    assert {space.mutate(shallow, rng)["0/depth"] for _ in range(60)} == {1, 3}
 
 
 @pytest.mark.parametrize(

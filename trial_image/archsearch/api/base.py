@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -69,6 +70,26 @@ class Rule(BaseModel):
 def cel_list(words: Iterable[str]) -> str:
     """The words as a list in CEL."""
     return "[" + ", ".join(f"'{word}'" for word in words) + "]"
+
+
+def distinct(*fields: str) -> tuple[tuple[Rule, ...], tuple[Callable[[Any], str | None], ...]]:
+    """The rules and checks of a model that no list in these fields, named as in a spec, holds anything twice."""
+    rules = tuple(
+        Rule(
+            expression=f"self.{field}.all(o, self.{field}.exists_one(p, p == o))",
+            message=f"{field} must be different from each other",
+            field_path=f".{field}",
+        )
+        for field in fields
+    )
+    return rules, tuple(partial(_repeated, field) for field in fields)
+
+
+def _repeated(field: str, model: Any) -> str | None:
+    values = getattr(model, field)
+    if len(set(values)) == len(values):
+        return None
+    return f"{field} must be different from each other, but got {', '.join(map(str, values))}"
 
 
 def at_most(smaller: str, larger: str) -> str:

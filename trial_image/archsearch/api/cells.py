@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
-from archsearch.api.base import Model, Rule
+from archsearch.api.base import Model, distinct
 
 DartsOperation = Literal[
     "none",
@@ -19,6 +19,33 @@ DartsOperation = Literal[
     "dil_conv_5x5",
 ]
 DARTS_OPERATIONS: Final[tuple[DartsOperation, ...]] = get_args(DartsOperation)
+
+
+NasnetOperation = Literal[
+    "skip_connect",
+    "conv_1x1",
+    "conv_3x3",
+    "conv_1x3_3x1",
+    "conv_1x7_7x1",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "dil_conv_3x3",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "max_pool_5x5",
+    "max_pool_7x7",
+]
+AMOEBANET_OPERATIONS: Final[tuple[NasnetOperation, ...]] = (
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "dil_conv_3x3",
+    "conv_1x7_7x1",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+)
 
 
 class CellStack(Model):
@@ -43,12 +70,25 @@ class DartsCells(Model):
     final: CellStack = CellStack(channels=36, cells=20)
     """The network that is profiled, retrained and exported."""
 
-    rules = (Rule(expression="self.operations.all(o, self.operations.exists_one(p, p == o))",
-                  message="operations must be different from each other", field_path=".operations"),)  # fmt: skip
-    checks = (
-        lambda self: None if len(set(self.operations)) == len(self.operations) else
-        f"operations must be different from each other, but got {', '.join(self.operations)}",
-    )  # fmt: skip
+    rules, checks = distinct("operations")
+
+
+class NasnetCells(Model):
+    """A normal and a reduction cell of the NASNet space (Zoph et al. 2018): each node sums two operations, each on any
+    earlier state, and the outputs that no node uses make the cell's output. About 3 x 10^29 architectures with 5 nodes.
+    """
+
+    nodes: Annotated[int, Field(ge=1, le=6)] = 5
+    """Nodes in a cell."""
+    operations: Annotated[tuple[NasnetOperation, ...], Field(min_length=1, max_length=13)] = AMOEBANET_OPERATIONS
+    """Candidate operations: the thirteen of NASNet, by default the eight that Real et al. 2019 search (AmoebaNet).
+    `skip_connect` is the identity."""
+    search: CellStack = CellStack(channels=16, cells=8)
+    """The network that trials train while searching, and the size of the supernet."""
+    final: CellStack = CellStack(channels=36, cells=20)
+    """The network that is profiled, retrained and exported."""
+
+    rules, checks = distinct("operations")
 
 
 class StageStack(Model):

@@ -5,9 +5,33 @@ from __future__ import annotations
 from pydantic import Field
 
 from archsearch.api.base import OneOf
-from archsearch.api.cells import DARTS_OPERATIONS, CellStack, DartsCells, DartsOperation, NasBench201, StageStack
+from archsearch.api.cells import (
+    AMOEBANET_OPERATIONS,
+    DARTS_OPERATIONS,
+    CellStack,
+    DartsCells,
+    DartsOperation,
+    NasBench201,
+    NasnetCells,
+    NasnetOperation,
+    StageStack,
+)
+from archsearch.api.chains import (
+    ChainSize,
+    ChainStage,
+    ChainStem,
+    ElasticChain,
+    ElasticStage,
+    EnasMacro,
+    MacroSize,
+    MbconvChain,
+)
 
-__all__ = ["DARTS_OPERATIONS", "CellStack", "DartsCells", "DartsOperation", "NasBench201", "Space", "StageStack"]
+__all__ = [
+    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "CellStack", "ChainSize", "ChainStage", "ChainStem", "DartsCells",
+    "DartsOperation", "ElasticChain", "ElasticStage", "EnasMacro", "MacroSize", "MbconvChain", "NasBench201",
+    "NasnetCells", "NasnetOperation", "Space", "StageStack",
+]  # fmt: skip
 
 
 class Space(OneOf):
@@ -17,3 +41,11 @@ class Space(OneOf):
     """The space of most papers on differentiable search."""
     nas_bench201: NasBench201 | None = Field(default=None, alias="nasBench201")
     """The cell of NAS-Bench-201."""
+    nasnet_cells: NasnetCells | None = None
+    """The cells of NASNet, AmoebaNet and ENAS."""
+    enas_macro: EnasMacro | None = None
+    """A whole network with skip connections, layer by layer."""
+    mbconv_chain: MbconvChain | None = None
+    """Mobile networks, layer by layer."""
+    elastic_chain: ElasticChain | None = None
+    """Mobile networks that share all their weights, for one-shot search."""

@@ -9,12 +9,23 @@ from archsearch.api.space import Space as SpaceSpec
 from archsearch.spaces.architecture import Architecture, InvalidArchitecture
 from archsearch.spaces.choice import Choice
 from archsearch.spaces.darts import darts_cells
+from archsearch.spaces.elastic import elastic_chain
+from archsearch.spaces.enas_macro import enas_macro
+from archsearch.spaces.mbconv import mbconv_chain
 from archsearch.spaces.nasbench201 import nasbench201
+from archsearch.spaces.nasnet import nasnet_cells
 from archsearch.spaces.space import Space
 
 __all__ = ["Architecture", "Choice", "InvalidArchitecture", "Space", "space_of"]
 
-SPACES: Final[dict[str, Callable[[Any], Space]]] = {"dartsCells": darts_cells, "nasBench201": nasbench201}
+SPACES: Final[dict[str, Callable[[Any], Space]]] = {
+    "dartsCells": darts_cells,
+    "nasBench201": nasbench201,
+    "nasnetCells": nasnet_cells,
+    "enasMacro": enas_macro,
+    "mbconvChain": mbconv_chain,
+    "elasticChain": elastic_chain,
+}
 """The space of each member of the API's union."""
 
 

@@ -28,6 +28,8 @@ class Space:
 
     settings: what the networks of the space are built from.
     graph: the cells of an architecture as labelled graphs; None where the space has no such form.
+    mixable: whether a supernet can run all alternatives at once, weighted, as differentiable search does; otherwise
+    only one architecture at a time.
     Raises ValueError for a choice that is declared twice, or that depends on what is not declared before it.
     """
 
@@ -35,6 +37,7 @@ class Space:
     choices: tuple[Choice, ...]
     settings: Model
     graph: Callable[[Architecture], Graph] | None = field(default=None, compare=False)
+    mixable: bool = True
 
     def __post_init__(self) -> None:
         before: dict[str, set[str | int]] = {}
