@@ -242,7 +242,7 @@ class Controller:
         for trial in decided.start:
             uid = ledger.open[trial.name]["metadata"]["uid"]
             try:
-                await self.kube.create_job(job_document(search, trial, uid, self.reader.scraper))
+                await self.kube.create_job(job_document(search, trial, uid, ledger.history, self.reader.scraper))
             except AlreadyExists:
                 job = await self.kube.get_job(search.namespace, trial.name)
                 if job is not None and owner_uid(job) != uid:

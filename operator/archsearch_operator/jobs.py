@@ -15,6 +15,7 @@ from archsearch.api.work import (
     WORK_VARIABLE,
     Work,
 )
+from archsearch.planning.history import History
 from archsearch.planning.model import NewTrial, Search
 from archsearch.planning.order import data_claim, paths_of, table_claim, work_of
 from archsearch.planning.pipeline import wanted_profile
@@ -39,7 +40,7 @@ def trial_document(search: Search, new: NewTrial) -> Document:
     }
 
 
-def job_document(search: Search, trial: Trial, uid: str, scraper: str = "") -> Document:
+def job_document(search: Search, trial: Trial, uid: str, history: History, scraper: str = "") -> Document:
     """The Job that does a trial's work. uid: the trial's, which owns the Job. scraper: whose last scrape it waits for.
 
     An evicted pod is replaced and is no failure; an infeasible architecture or a user's error is not tried again.
@@ -80,15 +81,15 @@ def job_document(search: Search, trial: Trial, uid: str, scraper: str = "") -> D
                         "prometheus.io/path": "/metrics",
                     },
                 },
-                "spec": _pod(search, trial, scraper),
+                "spec": _pod(search, trial, history, scraper),
             },
         },
     }
 
 
-def work_document(search: Search, trial: Trial) -> Work:
+def work_document(search: Search, trial: Trial, history: History) -> Work:
     """What the container is given."""
-    return work_of(search, trial, paths_of(search, names.DATA_MOUNT, names.ARTIFACTS_MOUNT, names.TABLE_MOUNT))
+    return work_of(search, trial, paths_of(search, names.DATA_MOUNT, names.ARTIFACTS_MOUNT, names.TABLE_MOUNT), history)
 
 
 def placement(search: Search, trial: Trial) -> Placement:
@@ -96,10 +97,10 @@ def placement(search: Search, trial: Trial) -> Placement:
     return wanted_profile(search, trial.spec.profile) or search.spec.trial
 
 
-def _pod(search: Search, trial: Trial, scraper: str) -> Document:
+def _pod(search: Search, trial: Trial, history: History, scraper: str) -> Document:
     where = placement(search, trial)
     template = search.spec.trial
-    work = work_document(search, trial).model_copy(update={"scraper": scraper})
+    work = work_document(search, trial, history).model_copy(update={"scraper": scraper})
     pod: Document = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from archsearch.api import ArchitectureSearchSpec, ArchitectureTrialSpec, Trial, Work
-from archsearch.planning import Search, resolve
+from archsearch.planning import History, Search, resolve
 from archsearch_operator.jobs import job_document
 
 
@@ -24,7 +24,7 @@ def search(**changes) -> Search:
 def rendered(found: Search, **spec):
     work = {"work": "Preflight", "index": 0, "seed": 0} | spec
     trial = Trial(name=found.trial_name(work["work"], 99_999), spec=ArchitectureTrialSpec.model_validate(work))
-    return job_document(found, trial, "trial-uid")
+    return job_document(found, trial, "trial-uid", History(found.spec))
 
 
 def test_the_pod_keeps_to_the_restricted_standard_and_has_no_token():

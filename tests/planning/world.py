@@ -177,7 +177,18 @@ class World:
         if spec.work == "Supernet":
             document["architecture"] = dict(space_of(self.search.spec.space).at(spec.seed % 1000).values)
         elif spec.work == "Train":
-            document["architecture"] = spec.architecture
+            chosen = spec.architecture or max(spec.architectures, key=quality)
+            document["architecture"] = chosen
+            document["metrics"] = {"accuracy": quality(chosen), **metrics}
+        elif spec.work == "Propose":
+            space = space_of(self.search.spec.space)
+            first = 40 * spec.index
+            document = {"version": 1, "proposals": [str(first + at) for at in range(min(3, space.size() - first))]}
+        elif spec.work in {"Score", "Lookup", "Evaluate"}:
+            name = "zeroCost" if spec.work == "Score" else "accuracy"
+            document = {"version": 1, "results": [{name: quality(values)} for values in spec.architectures]}
+        elif spec.work in {"Table", "SharedWeights"}:
+            document["artifacts"] = [{"uri": f"pvc://a/{trial.name}", "sha256": "2" * 64, "format": "safetensors"}]
         elif spec.work == "Profile":
             latency = {"p50": 2.0, "p95": 3.0, "p99": 4.0}
             document["profile"] = {"profile": spec.profile, "device": "cpu", "runtime": "Torch", "batchSize": 1,

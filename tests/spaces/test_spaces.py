@@ -475,3 +475,11 @@ def test_a_choice_that_is_none_is_refused() -> None:
         Choice("a", ("x", "y"), extra=("x",))
     with pytest.raises(ValueError, match="choice a must have an option that an architecture can hold"):
         Choice("a", (), extra=("none",))
+
+
+@every_space
+@given(seed=seeds)
+@settings(max_examples=25, deadline=None)
+def test_an_architecture_has_the_number_under_which_it_is_found(space: Space, seed: int) -> None:
+    architecture = space.sample(np.random.default_rng(seed))
+    assert space.at(space.rank(architecture)) == architecture

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from archsearch.api.base import Model, OneOf, Rule
+from archsearch.api.base import Model, ModuleName, OneOf, Rule
 from archsearch.api.differentiable import Differentiable
+
+SettingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", min_length=1, max_length=63)]
+SettingValue = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class RandomSearch(Model):
@@ -30,6 +33,37 @@ class RegularizedEvolution(Model):
     )  # fmt: skip
 
 
+class LocalSearch(Model):
+    """Local search (White et al. 2021): evaluate neighbours of the best until one is better."""
+
+    initial: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Random architectures at the start."""
+
+
+class GaussianProcess(Model):
+    """Bayesian optimisation: a Gaussian process over what architectures have in common says which promises most.
+
+    It uses `evaluation.train.fidelities`, learns which architectures keep the constraints, and looks for the whole
+    front where there is more than one objective."""
+
+    initial: Annotated[int, Field(ge=2, le=10_000)] = 10
+    """Random full trainings at the start; with fidelities half of their cost in shorter ones."""
+    cost_aware: bool = True
+    """Prefer what takes less time to train, where two promise the same."""
+
+
+class CustomSearcher(Model):
+    """A searcher of the user's own, a class in the trial image. It runs in Jobs of its own, never in the operator."""
+
+    module: ModuleName
+    """The class, `package.module:Name`. It is made with the space, the seed and the settings, and has a method
+    `ask(evidence)` that returns the next proposal (`archsearch.searchers.Searcher`)."""
+    settings: dict[SettingName, SettingValue] = Field(default={}, max_length=32)
+    """What the class is made with."""
+    proposals_per_job: Annotated[int, Field(ge=1, le=64)] = 8
+    """Architectures that one Job proposes."""
+
+
 class Algorithm(OneOf):
     """How the space is searched: by a searcher that proposes architectures to trials, or inside a supernet."""
 
@@ -37,6 +71,12 @@ class Algorithm(OneOf):
     """The baseline of every search."""
     regularized_evolution: RegularizedEvolution | None = None
     """Trains one network after another, as the search for AmoebaNet did."""
+    local_search: LocalSearch | None = None
+    """Goes from the best to a better neighbour."""
+    gaussian_process: GaussianProcess | None = None
+    """Learns from all results which architecture to try next."""
+    custom: CustomSearcher | None = None
+    """A searcher in the user's own image."""
     differentiable: Differentiable | None = None
     """Trains one supernet that holds all architectures, together with the weights that mix them."""
 

@@ -54,6 +54,10 @@ ResourceQuantity = Annotated[
     str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE])?$", max_length=24)
 ]
 
+MODULE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+ModuleName = Annotated[str, StringConstraints(pattern=MODULE_PATTERN, max_length=255)]
+"""A class in the trial's image: `package.module:Name`."""
+
 ChoiceValue = str | int | tuple[int, ...]
 """What one choice of an architecture may be: an operation or a word, a number, or a set of positions."""
 

@@ -17,6 +17,7 @@ TRIAL_PLURAL: Final = "architecturetrials"
 
 WorkKind = Literal[
     "Preflight",
+    "Propose",
     "Table",
     "SharedWeights",
     "Train",
@@ -111,6 +112,7 @@ def thinned(points: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
     return tuple(points[::-1][::stride][::-1])
 
 
+ArchitectureNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]+$", max_length=400)]
 MetricMap = Annotated[dict[str, float], Field(json_schema_extra={"maxProperties": 64})]
 
 
@@ -125,6 +127,8 @@ class TrialResult(Model):
     """What it costs on hardware that was measured."""
     results: Annotated[tuple[MetricMap, ...], Field(max_length=MAX_BATCH)] = ()
     """The metrics of each of the architectures that were given, in their order; empty for one that has no result."""
+    proposals: Annotated[tuple[ArchitectureNumber, ...], Field(max_length=MAX_BATCH)] = ()
+    """What a searcher in a Job of its own proposes, as numbers of the space: all of them fit in a message."""
     artifacts: Annotated[tuple[Artifact, ...], Field(max_length=16)] = ()
     """Files that were written."""
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=MAX_CURVE)] = ()

@@ -71,6 +71,8 @@ class Work(Model):
     profiles: tuple[Profile, ...] = ()
     """All hardware profiles: what is known of their latency while searching."""
     export: Export = Export()
+    evidence: str = ""
+    """What a searcher is told, for `Propose`; see `planning.evidence`."""
     paths: Paths = Paths()
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = METRICS_PORT
     """Where `/metrics` is served; 0: any free port."""

@@ -78,7 +78,7 @@ class Runner:
         self.workers.stop(decided.stop, self.signals.again)
         before = len(self.workers.processes)
         for trial in decided.start:
-            self.workers.start(self.records.trials[trial.name])
+            self.workers.start(self.records.trials[trial.name], self.history)
         self._publish(decided.status)
         # What was started or stopped has changed the status; what waits for a device has not.
         return None if decided.stop or len(self.workers.processes) != before else decided

@@ -18,7 +18,7 @@ from archsearch.local.folder import Folder
 from archsearch.local.log import Curve
 from archsearch.local.process import NODE, Process, start
 from archsearch.local.records import Attempts, Records
-from archsearch.planning import Execution, Search
+from archsearch.planning import Execution, History, Search
 from archsearch.planning.order import data_claim, paths_of, table_claim, work_of
 from archsearch.planning.outcome import timestamp
 from archsearch.planning.pipeline import learned_objective
@@ -60,7 +60,7 @@ class Workers:
         parallel = self.search.spec.budget.parallel_trials
         return min(parallel, len(self.devices)) if self.devices else parallel
 
-    def start(self, trial: Trial) -> None:
+    def start(self, trial: Trial, history: History) -> None:
         """Start a trial, unless it has to wait for a device or for silence; then the next plan asks again."""
         taken = {process.device for process in self.processes.values()}
         free = [device for device in self.devices if device not in taken]
@@ -81,7 +81,9 @@ class Workers:
             str(self.volumes[artifacts.claim_name]) if artifacts else "",
             str(self.volumes[table]) if table else "",
         ).model_copy(update={"scratch": str(self.folder.scratch.absolute())})
-        work = work_of(self.search, trial, paths).model_copy(update={"metrics_port": 0, "scrape_timeout_seconds": 0})
+        work = work_of(self.search, trial, paths, history).model_copy(
+            update={"metrics_port": 0, "scrape_timeout_seconds": 0}
+        )
         threads = cores() if trial.spec.work in ALONE else max(1, cores() // self.room)
         self.processes[trial.name] = start(
             trial, work, self.folder, command=self.command, lock=self.lock, attempts=attempts, now=now,

@@ -83,6 +83,7 @@ class History:
         self.preemptions = 0
         self.observed: list[Observed] = []
         self.last_observed = 0
+        self.proposed: list[Architecture] = []  # by a searcher that has Jobs of its own, in order
         self.exhausted_at: int | None = None  # search trials when the searcher had nothing more to propose
         self.contenders: list[Scored] = []
         self.front: list[Scored] = []
@@ -121,6 +122,10 @@ class History:
             self._add_search_trial(trial)
         else:
             self.stages[trial.spec.work].append(trial)
+        if trial.spec.work == "Propose" and status.result is not None and status.state == "Succeeded":
+            self.proposed += [self._space.at(int(number)) for number in status.result.proposals]
+            if not status.result.proposals:
+                self.exhausted_at = self.search_trials
 
     def _take_index(self, work: WorkKind, index: int) -> None:
         self._indices[work].add(index)

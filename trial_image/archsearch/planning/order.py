@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from archsearch.api.trial import MEASURING_KINDS, Trial
 from archsearch.api.work import SCRAPE_SECONDS, Paths, Work
+from archsearch.planning.evidence import pack
+from archsearch.planning.history import History
 from archsearch.planning.model import Search
 from archsearch.planning.pipeline import wanted_profile
+from archsearch.spaces import space_of
 
 
-def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
-    """The work of a trial. paths: the folders as its process sees them."""
+def work_of(search: Search, trial: Trial, paths: Paths, history: History) -> Work:
+    """The work of a trial. paths: the folders as its process sees them. history: what a searcher is told of."""
     spec = search.spec
     assert spec.space is not None  # noqa: S101 - the spec is resolved
     assert spec.algorithm is not None  # noqa: S101
@@ -27,6 +30,7 @@ def work_of(search: Search, trial: Trial, paths: Paths) -> Work:
         profiles=spec.profiles,
         profile=wanted_profile(search, trial.spec.profile),
         export=spec.export,
+        evidence=pack(history, space_of(spec.space), trial.spec.observed) if trial.spec.work == "Propose" else "",
         paths=paths,
         scrape_timeout_seconds=SCRAPE_SECONDS if trial.spec.work in MEASURING_KINDS else 0,
     )

@@ -127,6 +127,8 @@ def _checked(
                 _check_objectives(metrics, history)
     if work == "Profile" and (message.profile is None or message.profile.profile != trial.spec.profile):
         raise InvalidMessage(f"termination message must have the profile {trial.spec.profile}, but got none or another")
+    if work == "Propose":
+        _check_proposals(message, space, history)
     if work in {"Table", "SharedWeights"} and not message.artifacts:
         raise InvalidMessage("termination message must have a file among its artifacts, but got none")
     if work == "Retrain" and spec.artifacts and not message.artifacts:
@@ -143,6 +145,19 @@ def _check_architecture(trial: Trial, message: Message, space: Space) -> None:
     asked = trial.spec.architectures or ((trial.spec.architecture,) if trial.spec.architecture is not None else ())
     if asked and found not in [space.architecture(values) for values in asked]:
         raise InvalidMessage("termination message must have the architecture that was asked for, but got another")
+
+
+def _check_proposals(message: Message, space: Space, history: History) -> None:
+    known = {architecture.id for architecture in history.proposed}
+    for number in message.proposals:
+        if int(number) >= space.size():
+            raise InvalidMessage(
+                f"termination message must have proposals below {space.size()}, the size of the space, but got {number}"
+            )
+        identifier = space.at(int(number)).id
+        if identifier in known:
+            raise InvalidMessage(f"termination message must have new proposals, but got {identifier} again")
+        known.add(identifier)
 
 
 def _check_objectives(metrics: Metrics, history: History) -> None:

@@ -98,6 +98,9 @@ def search_size(search: Search, space: Space) -> int:
 def search_is_over(search: Search, history: History, space: Space) -> bool:
     """Whether the search stage has all its trials, or its searcher has nothing more to propose."""
     done = history.search_trials
+    if history.exhausted_at is not None and search.spec.algorithm is not None and search.spec.algorithm.custom:
+        batch = search.spec.evaluation.batch if search.spec.evaluation else 1
+        return done >= min(search_size(search, space), -(-len(history.proposed) // batch))
     return done >= search_size(search, space) or (done > 0 and history.exhausted_at == done)
 
 

@@ -218,6 +218,8 @@ def _search_trials(
     indices = islice(history.free_indices(work, _indices(opened, work)), max(0, min(room, missing)))
     if not algorithm.proposes:
         return tuple(supernet_trial(search, algorithm, index, history) for index in indices), ()
+    if algorithm.custom is not None:
+        return _custom_trials(search, history, opened, list(indices)), ()
     # Trial i may know the first i - parallel + 1 results: what it would know if every result were answered at once.
     # So the proposals follow from the order of completion alone, however late, or often, somebody looked.
     seen = max([history.last_observed, *(spec.observed for spec in searching)])
@@ -226,6 +228,30 @@ def _search_trials(
         seen = max(seen, index - search.spec.budget.parallel_trials + 1)
         asks.append(Ask(index, min(seen, history.search_trials)))
     return (), tuple(asks)
+
+
+def _custom_trials(
+    search: Search, history: History, opened: Sequence[OpenTrial], indices: Sequence[int]
+) -> tuple[NewTrial, ...]:
+    """The trials of what was proposed, in order; where there is not enough, the Job that proposes more."""
+    assert search.spec.evaluation is not None  # noqa: S101 - the spec is resolved
+    batch = search.spec.evaluation.batch
+    create = []
+    for index in indices:
+        given = [Proposal(architecture) for architecture in history.proposed[index * batch : (index + 1) * batch]]
+        if len(given) < batch and not (given and history.exhausted_at is not None):
+            break
+        create.append(trial_of(Ask(index, history.search_trials), given, search, history))
+    if len(create) == len(indices) or history.exhausted_at is not None or _indices(opened, "Propose"):
+        return tuple(create)
+    number = len(history.stages["Propose"])
+    spec = ArchitectureTrialSpec(
+        work="Propose",
+        index=number,
+        seed=derive_seed(search.spec.seed, "Propose", number),
+        observed=history.search_trials,
+    )
+    return (*create, NewTrial(search.trial_name("Propose", number), spec))
 
 
 def _indices(opened: Sequence[OpenTrial], work: WorkKind) -> set[int]:

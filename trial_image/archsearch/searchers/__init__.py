@@ -26,6 +26,15 @@ SEARCHERS: Final[dict[str, Make]] = {
     "regularizedEvolution": lambda settings, space, spec: RegularizedEvolution(
         space, spec.seed, population=settings.population, sample=settings.sample
     ),
+    "localSearch": lambda settings, space, spec: LocalSearch(space, spec.seed, initial=settings.initial),
+    "gaussianProcess": lambda settings, space, spec: GaussianProcess(
+        space,
+        spec.seed,
+        fidelities=spec.evaluation.fidelities if spec.evaluation else (1.0,),
+        initial=settings.initial,
+        objectives=len(spec.objectives or ()) or 1,
+        cost_aware=settings.cost_aware,
+    ),
 }
 """The searcher of each algorithm that proposes architectures to trials."""
 

@@ -90,6 +90,10 @@ class Space:
             raise IndexError(f"index must be between 0 and {self.size() - 1}, but got {index}")
         return Architecture(self._ways.at(index))
 
+    def rank(self, architecture: Architecture) -> int:
+        """The architecture's number: at(rank(architecture)) is the same architecture."""
+        return self._ways.rank(architecture.values)
+
     def sample(self, rng: np.random.Generator) -> Architecture:
         """An architecture drawn uniformly over architectures.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from operator import itemgetter
 
 from archsearch.api.base import ChoiceValue
 from archsearch.spaces.choice import Choice, members
@@ -43,6 +44,51 @@ class Ways:
                     break
                 index -= count
         return values
+
+    def best(self, score: Callable[[str, ChoiceValue], float]) -> dict[str, ChoiceValue]:
+        """The values of the way whose scores add up to most; between equals the first.
+
+        score: of a choice's name and one of its options.
+        """
+        totals: dict[tuple[int, Open], tuple[float, ChoiceValue | None, Open]] = {}
+
+        def total(position: int, opened: Open) -> float:
+            if position == len(self._choices):
+                return 0.0
+            if (position, opened) not in totals:
+                choice = self._choices[position]
+                totals[position, opened] = max(
+                    (
+                        (
+                            (0.0 if option is None else score(choice.name, option)) + total(position + 1, then),
+                            option,
+                            then,
+                        )
+                        for option, then in self._options(position, choice, opened)
+                    ),
+                    key=itemgetter(0),
+                )
+            return totals[position, opened][0]
+
+        total(0, frozenset())
+        values: dict[str, ChoiceValue] = {}
+        opened: Open = frozenset()
+        for position, choice in enumerate(self._choices):
+            _, option, opened = totals[position, opened]
+            if option is not None:
+                values[choice.name] = option
+        return values
+
+    def rank(self, values: Mapping[str, ChoiceValue]) -> int:
+        """The number of the way with these values: at(rank(values)) is the same. They must be a whole way."""
+        rank, opened = 0, frozenset[str]()
+        for position, choice in enumerate(self._choices):
+            for option, then in self._options(position, choice, opened):
+                if option is None or option == values[choice.name]:
+                    opened = then
+                    break
+                rank += self._count(position + 1, then)
+        return rank
 
     def _count(self, position: int, opened: Open) -> int:
         if position == len(self._choices):

@@ -38,6 +38,7 @@ MAX_ERROR_JSON: Final = 3 * MAX_ERROR
 
 KINDS: Final[dict[WorkKind, str]] = {
     "Preflight": "archsearch.work.preflight",
+    "Propose": "archsearch.work.propose",
     "Table": "archsearch.work.table",
     "Train": "archsearch.work.train",
     "Supernet": "archsearch.work.supernet",
