@@ -18,7 +18,7 @@ import archsearch
 from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus
 from archsearch.api.trial import Trial
 from archsearch.api.work import explain
-from archsearch.planning import OpenTrial, Outcome, Plan, Search, plan, resolve, trial_of
+from archsearch.planning import OpenTrial, Outcome, Plan, Search, plan, reasons, resolve, trial_of
 from archsearch.planning.conditions import Claim, conditions, with_claim
 from archsearch.planning.model import NewTrial
 from archsearch.planning.propose import open_candidates
@@ -142,13 +142,16 @@ class Controller:
     def _search(self, document: Document) -> Search:
         metadata = document["metadata"]
         spec = ArchitectureSearchSpec.model_validate(document["spec"])
+        status = _status(document)
+        settled = status.reproducibility.settings_after_defaults if status.reproducibility else None
         return Search(
             namespace=metadata["namespace"],
             name=metadata["name"],
             uid=metadata["uid"],
             generation=metadata["generation"],
-            spec=resolve(spec, self.trial_image),
-            status=_status(document),
+            spec=resolve(spec, self.trial_image, settled),
+            status=status,
+            defaults=reasons(spec, settled),
             operator_version=archsearch.__version__,
         )
 

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from archsearch.api import ArchitectureSearchSpec
 from archsearch.api.trial import Trial
-from archsearch.planning import Execution, History, OpenTrial, Plan, Search, plan, resolve, trial_of
+from archsearch.planning import Execution, History, OpenTrial, Plan, Search, plan, reasons, resolve, trial_of
 from archsearch.planning.model import STOPPING
 from archsearch.planning.propose import Replay, open_candidates
 from archsearch.spaces import space_of
@@ -50,13 +50,20 @@ class World:
     used: float = 0.0
 
     def __post_init__(self) -> None:
-        self.search = Search("ns", "s", "0123456789", 1, resolve(self.spec, "image"))
+        self.search = Search("ns", "s", "0123456789", 1, resolve(self.spec, "image"), defaults=reasons(self.spec))
         self.change(self.spec)
 
     def change(self, spec: ArchitectureSearchSpec) -> None:
         """The user edits the spec."""
         self.spec = spec
-        self.search = replace(self.search, spec=resolve(spec, "image"), generation=self.search.generation + 1)
+        before = self.search.status.reproducibility
+        settled = before.settings_after_defaults if before else None
+        self.search = replace(
+            self.search,
+            spec=resolve(spec, "image", settled),
+            defaults=reasons(spec, settled),
+            generation=self.search.generation + 1,
+        )
 
     def forget(self) -> None:
         """The operator dies: what it had in memory is gone."""

@@ -152,6 +152,17 @@ class Usage(Model):
     """Accelerator hours times the price of one, where a price is given."""
 
 
+class DefaultChoice(Model):
+    """What was chosen where the spec says nothing, and why."""
+
+    field: Annotated[str, StringConstraints(max_length=64)]
+    """The field of the spec."""
+    value: Annotated[str, StringConstraints(max_length=128)]
+    """What was chosen; reproducibility.settingsAfterDefaults has all of it."""
+    reason: Annotated[str, StringConstraints(max_length=512)]
+    """Why."""
+
+
 class Reproducibility(Model):
     """What is needed to run it again."""
 
@@ -198,5 +209,7 @@ class ArchitectureSearchStatus(Model):
     """The best architecture's cost on each profile."""
     usage: Usage = Usage()
     """What the search has used."""
+    defaults: Annotated[tuple[DefaultChoice, ...], Field(max_length=8)] = ()
+    """What was chosen where the spec says nothing, and why."""
     reproducibility: Reproducibility | None = None
     """What is needed to run it again."""

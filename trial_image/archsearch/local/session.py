@@ -27,7 +27,7 @@ from archsearch.local.records import (
 )
 from archsearch.local.repair import repair
 from archsearch.local.volumes import bind_volumes
-from archsearch.planning import Search, resolve
+from archsearch.planning import Search, reasons, resolve
 
 NAMESPACE: Final = "local"
 IMAGE: Final = "local"
@@ -43,9 +43,19 @@ class Session:
     volumes: Mapping[str, Path]
 
 
-def search_of(name: str, spec: ArchitectureSearchSpec, uid: str, generation: int = 1) -> Search:
-    """A search without a cluster."""
-    return Search(NAMESPACE, name, uid, generation, resolve(spec, IMAGE), operator_version=archsearch.__version__)
+def search_of(
+    name: str, spec: ArchitectureSearchSpec, uid: str, generation: int = 1, settled: Document | None = None
+) -> Search:
+    """A search without a cluster. settled: its spec as it was resolved when it was started."""
+    return Search(
+        NAMESPACE,
+        name,
+        uid,
+        generation,
+        resolve(spec, IMAGE, settled),
+        operator_version=archsearch.__version__,
+        defaults=reasons(spec, settled),
+    )
 
 
 def open_session(
@@ -110,7 +120,7 @@ def _changed(
     if before["name"] != name:
         raise CannotStart(f"{folder.root} holds the search {before['name']}, not {name}: use another --out")
     old = search_of(name, ArchitectureSearchSpec.model_validate(before["spec"]), before["uid"], before["generation"])
-    was, now = old.spec.wire(), resolve(spec, IMAGE).wire()
+    was, now = old.spec.wire(), resolve(spec, IMAGE, before["spec"]).wire()
     changed = [field for field in sorted(was.keys() | now.keys()) if was.get(field) != now.get(field)]
     if fixed := [field for field in changed if field not in MUTABLE]:
         said = "; ".join(difference(was.get(field), now.get(field), field) for field in fixed)
@@ -118,7 +128,7 @@ def _changed(
             f"{folder.root} holds a search with another spec: {said}. Only {', '.join(MUTABLE)} can be changed: "
             "use another --out for another search"
         )
-    search = search_of(name, spec, old.uid, old.generation + bool(changed))
+    search = search_of(name, spec, old.uid, old.generation + bool(changed), before["spec"])
     volumes: dict[str, Path] = {}
     with suppress(AttributeError, TypeError):
         volumes = {claim: Path(path) for claim, path in before["volumes"].items()}

@@ -1,6 +1,6 @@
 """Everything that decides about a search: pure functions of what is, without I/O and without a clock."""
 
-from archsearch.planning.defaults import resolve
+from archsearch.planning.defaults import reasons, resolve
 from archsearch.planning.history import History
 from archsearch.planning.model import Ask, Execution, NewTrial, OpenTrial, Outcome, Plan, Search
 from archsearch.planning.plan import plan, trial_of
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "Search",
     "plan",
+    "reasons",
     "resolve",
     "trial_of",
 ]

@@ -1,27 +1,57 @@
-"""What a spec means where it is silent. The answer is shown in the status, so that nobody has to guess."""
+"""What a spec means where it is silent. The answer, and why, is shown in the status, so that nobody has to guess.
+
+Space, algorithm and evaluation are chosen by these rules, the first that fits:
+
+1. Where latency, throughput or memory is an objective or a constraint, the space is `mbconvChain`: its layers differ in
+   cost far more than cells do. Otherwise it is `dartsCells`.
+2. More than one objective: `gaussianProcess`, which looks for the whole front.
+3. A budget of a few GPU hours, or of a few trials: `differentiable`, which is one supernet a trial and finds a good
+   architecture in the time of a few trainings.
+4. Otherwise `gaussianProcess`, with short trainings before full ones.
+"""
 
 from __future__ import annotations
 
-from archsearch.api.algorithm import Algorithm, RegularizedEvolution
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from archsearch.api.algorithm import Algorithm, GaussianProcess
+from archsearch.api.differentiable import Differentiable
 from archsearch.api.evaluation import Evaluation, TrainEvaluation
-from archsearch.api.metrics import DEFAULT_GOALS
+from archsearch.api.metrics import DEFAULT_GOALS, MEASURED
 from archsearch.api.search import DEFAULT_PROFILE, ArchitectureSearchSpec, Export, Objective, Placement, Profile
-from archsearch.api.space import DartsCells, Space
+from archsearch.api.space import DartsCells, MbconvChain, Space
+from archsearch.api.status import DefaultChoice
+
+FEW_TRIALS: Final = 8
+"""Trials that are too few to learn from: each may as well be a whole search."""
+FEW_GPU_HOURS: Final = 8.0
+"""GPU hours that are spent better on one supernet than on separate trainings."""
+EPOCHS: Final = 20
+SHORT: Final = 5
+"""Epochs of the trainings that come before full ones."""
 
 
-def resolve(spec: ArchitectureSearchSpec, image: str) -> ArchitectureSearchSpec:
+def resolve(
+    spec: ArchitectureSearchSpec, image: str, settled: Mapping[str, Any] | None = None
+) -> ArchitectureSearchSpec:
     """The spec with every default that depends on something else filled in; `image` is the operator's trial image.
 
-    It never depends on what may be changed while a search runs: a larger budget must not change the algorithm.
+    settled: the spec as it was resolved before, from the status. What was chosen then holds, although the rules look
+    at the budget, which may have been changed since: a larger budget must not change the algorithm of a search that
+    runs.
     """
+    spec = _chosen(spec, settled)
     objectives = spec.objectives or (Objective(metric="accuracy"),)
-    algorithm = spec.algorithm or Algorithm(regularized_evolution=RegularizedEvolution())
     trial = spec.trial if spec.trial.image else spec.trial.model_copy(update={"image": image})
+    algorithm = spec.algorithm
+    if algorithm is not None and algorithm.differentiable is not None:
+        algorithm = Algorithm(differentiable=algorithm.differentiable.filled())
     return spec.model_copy(
         update={
-            "space": spec.space or Space(darts_cells=DartsCells()),
             "algorithm": algorithm,
-            "evaluation": spec.evaluation or (Evaluation(train=TrainEvaluation()) if algorithm.proposes else None),
             "objectives": tuple(
                 objective.model_copy(update={"goal": objective.goal or DEFAULT_GOALS[objective.metric]})
                 for objective in objectives
@@ -31,6 +61,83 @@ def resolve(spec: ArchitectureSearchSpec, image: str) -> ArchitectureSearchSpec:
             "trial": trial,
         }
     )
+
+
+def reasons(spec: ArchitectureSearchSpec, settled: Mapping[str, Any] | None = None) -> tuple[DefaultChoice, ...]:
+    """What was chosen for a spec that leaves space or algorithm out, and why."""
+    whole = _chosen(spec, settled)
+    found = []
+    if spec.space is None and whole.space is not None:
+        found.append(DefaultChoice(field="space", value=whole.space.member[0], reason=_why_space(spec)))
+    if spec.algorithm is None and whole.algorithm is not None:
+        value = whole.algorithm.member[0]
+        now = _algorithm(spec)
+        kept = value != now[0].member[0]
+        reason = "chosen when the search started, and kept although its budget was changed" if kept else now[1]
+        found.append(DefaultChoice(field="algorithm", value=value, reason=reason))
+    return tuple(found)
+
+
+def _chosen(spec: ArchitectureSearchSpec, settled: Mapping[str, Any] | None) -> ArchitectureSearchSpec:
+    """The spec with space, algorithm and evaluation: its own, those that were settled, or those of the rules."""
+    before = _read(settled)
+    own = before if before is not None else spec
+    space = spec.space or own.space or _space(spec)
+    algorithm = spec.algorithm or own.algorithm or _algorithm(spec)[0]
+    evaluation = spec.evaluation
+    if evaluation is None and algorithm.proposes:
+        evaluation = own.evaluation or Evaluation(train=_training(spec, algorithm))
+    return spec.model_copy(update={"space": space, "algorithm": algorithm, "evaluation": evaluation})
+
+
+def _space(spec: ArchitectureSearchSpec) -> Space:
+    """The space of the rules."""
+    return Space(mbconv_chain=MbconvChain()) if _hardware(spec) else Space(darts_cells=DartsCells())
+
+
+def _read(settled: Mapping[str, Any] | None) -> ArchitectureSearchSpec | None:
+    if not settled:
+        return None
+    try:
+        return ArchitectureSearchSpec.model_validate(dict(settled))
+    except ValidationError:
+        return None  # somebody has edited the status: the rules say the same again, unless the budget was changed
+
+
+def _training(spec: ArchitectureSearchSpec, algorithm: Algorithm) -> TrainEvaluation:
+    """Full trainings, and short ones before them for a searcher that learns how far to trust them."""
+    if spec.algorithm is None and algorithm.gaussian_process is not None:
+        return TrainEvaluation(epochs=EPOCHS, fidelities=(SHORT,))
+    return TrainEvaluation(epochs=EPOCHS)
+
+
+def _algorithm(spec: ArchitectureSearchSpec) -> tuple[Algorithm, str]:
+    """The algorithm of the rules, and why."""
+    budget = spec.budget
+    process = Algorithm(gaussian_process=GaussianProcess())
+    if spec.evaluation is not None:
+        return process, "evaluation says what a trial does with an architecture that is proposed"
+    if spec.early_stopping is not None:
+        return process, "earlyStopping compares trials that train one network each"
+    if spec.objectives is not None and len(spec.objectives) > 1:
+        return process, f"there are {len(spec.objectives)} objectives: it looks for the whole front"
+    whole = Algorithm(differentiable=Differentiable())
+    if budget.max_trials <= FEW_TRIALS:
+        return whole, f"budget.maxTrials is {budget.max_trials}, too few to learn from: each trial is a whole search"
+    if budget.gpu_hours is not None and float(budget.gpu_hours) <= FEW_GPU_HOURS:
+        return whole, f"budget.gpuHours is {budget.gpu_hours}: a supernet costs as much as a few separate trainings"
+    return process, f"budget.maxTrials is {budget.max_trials}: enough to learn from, with short trainings first"
+
+
+def _hardware(spec: ArchitectureSearchSpec) -> bool:
+    """Whether a number that only hardware can tell matters."""
+    return any(item.metric in MEASURED for item in (*(spec.objectives or ()), *spec.constraints))
+
+
+def _why_space(spec: ArchitectureSearchSpec) -> str:
+    if _hardware(spec):
+        return "latency, throughput or memory matters: the layers of a chain differ far more in it than cells do"
+    return "nothing but accuracy and size matters: cells that are repeated are the space of most published results"
 
 
 def _trials_own_profile(trial: Placement) -> Profile:

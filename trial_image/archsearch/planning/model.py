@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus
+from archsearch.api.status import DefaultChoice
 from archsearch.api.trial import (
     SEARCH_KINDS,
     ArchitectureTrialSpec,
@@ -33,7 +34,7 @@ STOPPING: Final = "Stopping"
 
 @dataclass(frozen=True)
 class Search:
-    """A search as it was read. spec: with every default filled in (`defaults.resolve`)."""
+    """A search as it was read. spec: with every default filled in, defaults: why (`planning.defaults`)."""
 
     namespace: str
     name: str
@@ -42,6 +43,7 @@ class Search:
     spec: ArchitectureSearchSpec
     status: ArchitectureSearchStatus = field(default_factory=ArchitectureSearchStatus)
     operator_version: str = ""
+    defaults: tuple[DefaultChoice, ...] = ()
 
     def trial_name(self, work: str, index: int) -> str:
         """The name of a trial: the same for the same piece of work, and another one for another search's."""

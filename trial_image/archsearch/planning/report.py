@@ -58,6 +58,7 @@ def report(
         front=_front(search, history),
         hardware=_hardware(history, best) if best else (),
         usage=_usage(search, history, opened),
+        defaults=search.defaults,
         reproducibility=_reproducibility(search, history),
     )
 

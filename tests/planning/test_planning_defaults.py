@@ -1,0 +1,85 @@
+"""What a search is where its spec is silent, that the status says why, and that a raised budget changes none of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from world import World, spec_of
+
+from archsearch.planning import reasons, resolve
+
+
+def silent(**changes: Any) -> Any:
+    spec = spec_of(**changes)
+    left_out = {name: None for name in ("space", "algorithm", "evaluation") if name not in changes}
+    return spec.model_copy(update=left_out)
+
+
+LATENCY = {"metric": "latencyMs", "profile": "default"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "space", "algorithm", "reason"),
+    [
+        ({"budget": {"maxTrials": 60}}, "dartsCells", "gaussianProcess", "budget.maxTrials is 60"),
+        ({"budget": {"maxTrials": 4}}, "dartsCells", "differentiable", "budget.maxTrials is 4"),
+        ({"budget": {"maxTrials": 60, "gpuHours": "3"}}, "dartsCells", "differentiable", "budget.gpuHours is 3"),
+        ({"budget": {"maxTrials": 60, "gpuHours": "300"}}, "dartsCells", "gaussianProcess", "budget.maxTrials is 60"),
+        (
+            {"budget": {"maxTrials": 4}, "objectives": [{"metric": "accuracy"}, {"metric": "flops"}]},
+            "dartsCells",
+            "gaussianProcess",
+            "there are 2 objectives",
+        ),
+        ({"constraints": [LATENCY | {"max": "5"}]}, "mbconvChain", "differentiable", "budget.maxTrials is 6"),
+        (
+            {"budget": {"maxTrials": 4}, "evaluation": {"zeroCost": {}}},
+            "dartsCells",
+            "gaussianProcess",
+            "evaluation says",
+        ),
+    ],
+)
+def test_the_first_rule_that_fits_decides_and_the_reason_names_what_it_looked_at(changes, space, algorithm, reason):
+    spec = silent(**changes)
+    whole = resolve(spec, "image")
+    assert whole.space.member[0] == space
+    assert whole.algorithm.member[0] == algorithm
+    assert (whole.evaluation is None) == (algorithm == "differentiable")
+    said = {item.field: item for item in reasons(spec)}
+    assert (said["space"].value, said["algorithm"].value) == (space, algorithm)
+    assert reason in said["algorithm"].reason
+
+
+def test_what_is_written_is_kept_and_needs_no_reason():
+    spec = spec_of()
+    assert resolve(spec, "image").algorithm == spec.algorithm
+    assert reasons(spec) == ()
+
+
+def test_the_default_for_many_trials_has_short_trainings_before_full_ones():
+    whole = resolve(silent(budget={"maxTrials": 60}), "image")
+    assert whole.evaluation.train.fidelities == (5,)
+    assert whole.evaluation.fidelities == (0.25, 1.0)
+    written = resolve(spec_of(algorithm={"gaussianProcess": {}}).model_copy(update={"evaluation": None}), "image")
+    assert written.evaluation.train.fidelities == ()
+
+
+def test_a_budget_that_is_raised_while_a_search_runs_does_not_change_its_algorithm():
+    world = World(silent(budget={"maxTrials": 4, "parallelTrials": 1}))
+    status = world.settle().status
+    assert {item.field: item.value for item in status.defaults} == {
+        "space": "dartsCells", "algorithm": "differentiable",
+    }  # fmt: skip
+    world.change(silent(budget={"maxTrials": 400, "parallelTrials": 1}))
+    assert world.search.spec.algorithm.member[0] == "differentiable"
+    assert world.search.spec.evaluation is None
+    (_, chosen) = world.settle().status.defaults
+    assert chosen.reason == "chosen when the search started, and kept although its budget was changed"
+
+
+def test_settings_that_somebody_has_broken_are_not_believed():
+    spec = silent(budget={"maxTrials": 60})
+    for broken in ({"algorithm": {"magic": {}}}, {"task": 1}, {}):
+        assert resolve(spec, "image", broken) == resolve(spec, "image")
