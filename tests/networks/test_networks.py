@@ -1,16 +1,19 @@
 """What the networks of every space must do, at the sizes that the demonstrations and the smallest data need."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from archsearch.api import DartsCells, NasBench201
+from archsearch.api import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells
 from archsearch.api import Space as SpaceSpec
-from archsearch.networks import Mix, SpaceNetwork, Trace, network, supernet, trace
+from archsearch.hardware import count
+from archsearch.networks import Mix, SpaceNetwork, Sparse, Trace, inherit, network, supernet, trace
 from archsearch.networks.chooser import Mixture
+from archsearch.networks.operations import NASNET_OPERATIONS
 from archsearch.spaces import Architecture, Choice, Space, space_of
 
 SMALL = {"search": {"channels": 4, "cells": 3}, "final": {"channels": 6, "cells": 4}}
@@ -31,6 +34,50 @@ SPACES = {
         )
     ),
 }
+WIDTHS = {"search": {"widthPercent": 50}, "final": {"widthPercent": 75}}
+
+
+def nasnet(nodes: int, *operations: str) -> Space:
+    settings = {**SMALL, "nodes": nodes} | ({"operations": operations} if operations else {})
+    return space_of(SpaceSpec(nasnet_cells=NasnetCells.model_validate(settings)))
+
+
+def elastic(kernels: list[int]) -> Space:
+    settings = {
+        "stem": {"channels": 8},
+        "stages": [{"channels": 8, "depths": [1, 3]}, {"channels": 12, "depths": [2], "stride": 2}],
+        "headChannels": 16,
+        "kernels": kernels,
+        "expansions": [3, 1],
+    }
+    return space_of(SpaceSpec(elastic_chain=ElasticChain.model_validate(settings | WIDTHS)))
+
+
+SPACES |= {
+    "nasnet": nasnet(3, *NASNET_OPERATIONS),
+    "nasnet-default": nasnet(2),
+    "nasnet-1-node": nasnet(1, "conv_1x1"),
+    "enas-macro": space_of(
+        SpaceSpec(
+            enas_macro=EnasMacro.model_validate({"layers": 5, "search": {"channels": 2}, "final": {"channels": 4}})
+        )
+    ),
+    "mbconv": space_of(
+        SpaceSpec(
+            mbconv_chain=MbconvChain.model_validate(
+                {
+                    "stem": {"channels": 8, "stride": 2, "separable": 6},
+                    "stages": [{"channels": 6, "layers": 2}, {"channels": 12, "layers": 2, "stride": 2}],
+                    "headChannels": 16,
+                    "blocks": ["k3e1g2", "k5e2", "k7e3"],
+                }
+                | WIDTHS
+            )
+        )
+    ),
+    "elastic": elastic([3, 5, 7]),
+    "elastic-1-kernel": elastic([5]),
+}
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 SHAPES = [(1, 8, 8), (3, 32, 32), (2, 7, 5), (1, 1, 1), (3, 1, 9)]
 
@@ -41,6 +88,16 @@ def uniform(space: Space) -> Mix:
         for choice in space.choices
         if not choice.is_subset
     }
+
+
+def largest(space: Space) -> Mix:
+    """The values of the architecture that has the largest number wherever there is one."""
+    return space.architecture({choice.name: max(choice.options) for choice in space.choices}).values
+
+
+def everything(space: Space) -> Mix:
+    """A mix with which a supernet uses all its weights."""
+    return uniform(space) if space.mixable else largest(space)
 
 
 def one_path(space: Space, architecture: Architecture) -> Mix:
@@ -76,7 +133,7 @@ def test_the_network_asks_for_exactly_the_choices_that_the_space_declares(space:
 def test_the_mixture_of_every_edge_is_in_the_order_of_the_choice(space: Space) -> None:
     declared = {choice.name: choice.alternatives for choice in space.choices}
     mixtures = [m for m in supernet(space, shape=(1, 8, 8), classes=10).modules() if isinstance(m, Mixture)]
-    assert {mixture.name for mixture in mixtures} == {c.name for c in space.choices if not c.is_subset}
+    assert {mixture.name for mixture in mixtures} == {c.name for c in space.choices if isinstance(c.options[0], str)}
     for mixture in mixtures:
         assert tuple(mixture) == declared[mixture.name]
 
@@ -114,7 +171,7 @@ def test_images_of_any_size_give_logits(space: Space, shape: tuple[int, int, int
     images = torch.rand(4, *shape)
     fixed = network(space, space.sample(np.random.default_rng(1)), stack="final", shape=shape, classes=7)
     mixed = supernet(space, shape=shape, classes=7)
-    for logits in (fixed(images), mixed(images, uniform(space))):
+    for logits in (fixed(images), mixed(images, everything(space))):
         assert logits.shape == (4, 7)
         assert torch.isfinite(logits).all()
 
@@ -125,21 +182,21 @@ def test_a_fixed_network_with_inherited_weights_is_one_path_of_the_supernet(spac
     torch.manual_seed(0)
     mixed = supernet(space, shape=(2, 7, 8), classes=5).double()
     move_statistics(mixed)
-    state = mixed.state_dict()
+    state = {name: value.clone() for name, value in mixed.state_dict().items()}
     rng = np.random.default_rng(2)
     images = torch.randn(6, 2, 7, 8, dtype=torch.float64)
     outputs = []
-    for _ in range(6):
-        architecture = space.sample(rng)
+    for architecture in list(dict.fromkeys(space.sample(rng) for _ in range(20)))[:6]:
         fixed = network(space, architecture, stack="search", shape=(2, 7, 8), classes=5, affine=False).double()
-        assert fixed.state_dict().keys() < state.keys()
-        fixed.load_state_dict({name: state[name] for name in fixed.state_dict()})
+        assert fixed.state_dict().keys() <= state.keys()
+        inherit(fixed, state)
         for each in (fixed, mixed):
             each.train(mode == "training")
         outputs.append(fixed(images))
-        torch.testing.assert_close(outputs[-1], mixed(images, one_path(space, architecture)), rtol=0, atol=1e-12)
-        torch.testing.assert_close(outputs[-1], mixed(images, architecture.values), rtol=0, atol=1e-12)
-        mixed.load_state_dict(state)
+        paths = [architecture.values, *([one_path(space, architecture)] if space.mixable else [])]
+        for path in paths:
+            torch.testing.assert_close(outputs[-1], mixed(images, path), rtol=0, atol=1e-12)
+            mixed.load_state_dict(state)
     assert all(not torch.allclose(first, second) for first, second in pairwise(outputs))
 
 
@@ -149,11 +206,16 @@ def test_the_cells_of_a_supernet_have_no_affine_parameters_and_those_of_a_final_
         return {
             part.affine
             for name, part in module.named_modules()
-            if isinstance(part, nn.BatchNorm2d) and ("cells" in name or "stages" in name) and "pool" not in name
+            if isinstance(part, nn.BatchNorm2d)
+            and name.startswith(("cells", "stages", "layers"))
+            and "pool" not in name
         }
 
-    assert affine(supernet(space, shape=(1, 8, 8), classes=10)) == {False}
+    # Where nothing is mixed, a normalisation undoes no weight.
+    assert affine(supernet(space, shape=(1, 8, 8), classes=10)) == {not space.mixable}
     convolutional = {c.name: c.options[-1] for c in space.choices}
+    if "layer/0" in convolutional:
+        convolutional |= {f"layer/{layer}": "conv_3x3" for layer in range(5)}
     if "cell/1/0" in convolutional:
         convolutional = dict.fromkeys(convolutional, "nor_conv_3x3")
     architecture = space.architecture(convolutional)
@@ -163,9 +225,66 @@ def test_the_cells_of_a_supernet_have_no_affine_parameters_and_those_of_a_final_
 @every_space
 def test_nothing_is_mixed_into_the_parameters(space: Space) -> None:
     mixed = supernet(space, shape=(1, 8, 8), classes=10)
-    mixed(torch.rand(4, 1, 8, 8), uniform(space)).sum().backward()
+    mixed(torch.rand(4, 1, 8, 8), everything(space)).sum().backward()
     without_gradient = [name for name, parameter in mixed.named_parameters() if parameter.grad is None]
     assert not without_gradient
+
+
+@pytest.mark.parametrize("name", [name for name, space in SPACES.items() if space.mixable])
+def test_every_mixing_weight_has_a_gradient(name: str) -> None:
+    space = SPACES[name]
+    mix = {name: weights.clone().requires_grad_() for name, weights in uniform(space).items()}
+    supernet(space, shape=(1, 8, 8), classes=10)(torch.rand(4, 1, 8, 8), mix).square().sum().backward()
+    assert all(torch.isfinite(weights.grad).all() for weights in mix.values())
+    assert all(weights.grad.abs().max() > 0 for weights in mix.values() if len(weights) > 1)
+
+
+@every_space
+def test_one_path_of_a_sparse_mix_is_the_architecture(space: Space) -> None:
+    mixed = supernet(space, shape=(1, 8, 8), classes=10).eval()
+    architecture = space.sample(np.random.default_rng(3))
+    mix: dict[str, Any] = dict(architecture.values)
+    for choice in space.choices:
+        if not choice.is_subset and choice.name in architecture.values:
+            at = choice.alternatives.index(architecture[choice.name])
+            mix[choice.name] = Sparse(torch.eye(len(choice.alternatives))[at], (at,))
+    images = torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(mixed(images, mix), mixed(images, architecture.values), rtol=1e-5, atol=1e-5)
+
+
+@every_space
+def test_a_network_is_counted_without_being_made(space: Space) -> None:
+    architecture = space.sample(np.random.default_rng(4))
+    with torch.device("meta"):
+        counted = count(network(space, architecture, stack="final", shape=(3, 8, 8), classes=10), (3, 8, 8))
+    made = network(space, architecture, stack="final", shape=(3, 8, 8), classes=10)
+    assert counted == count(made, (3, 8, 8))
+    assert counted[0] == sum(parameter.numel() for parameter in made.parameters())
+
+
+def test_a_supernet_of_numbers_runs_one_architecture_at_a_time() -> None:
+    mixed = supernet(SPACES["elastic"], shape=(1, 8, 8), classes=10)
+    with pytest.raises(TypeError, match=r"0/depth must be one number in a mix, but got weights of \[1, 3\]"):
+        mixed(torch.rand(4, 1, 8, 8), uniform(SPACES["elastic"]))
+    with pytest.raises(TypeError, match=r"0/depth must be a number or weights in a mix, but got None"):
+        mixed(torch.rand(4, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"0/depth must have 2 weights, but got \(3,\)"):
+        mixed(torch.rand(4, 1, 8, 8), {"0/depth": torch.ones(3)})
+
+
+def test_weights_that_do_not_fit_are_not_inherited() -> None:
+    space = SPACES["elastic"]
+    fixed = network(space, space.at(0), stack="search", shape=(1, 8, 8), classes=10)
+    shared = supernet(space, shape=(1, 8, 8), classes=10).state_dict()
+    with pytest.raises(ValueError, match=r"hold a larger classifier\.weight: a part of \(9, 8\) must .* got \(10, 8\)"):
+        inherit(fixed, shared | {"classifier.weight": torch.zeros(9, 8)})
+    with pytest.raises(ValueError, match=r"depthwise\.weight: a part of \(24, 1, 4, 4\) must fit in its middle"):
+        inherit(fixed, shared | {"stages.0.0.depthwise.weight": torch.zeros(24, 1, 4, 4)})
+    with pytest.raises(ValueError, match=r"classifier\.weight: a part must have 1 dimensions, but got \(10, 8\)"):
+        inherit(fixed, shared | {"classifier.weight": torch.zeros(10)})
+    del shared["classifier.bias"]
+    with pytest.raises(ValueError, match=r"the shared weights must hold classifier\.bias, but do not"):
+        inherit(fixed, shared)
 
 
 def test_the_published_network_has_the_published_size() -> None:

@@ -42,6 +42,11 @@ def weighted_sum(mix: Mix | None, name: str, terms: Mapping[int, Tensor]) -> Ten
     return add(terms.values())
 
 
+def weighed(share: Tensor | float, x: Tensor) -> Tensor:
+    """What a share of a value adds to a sum; all of it where nothing is mixed."""
+    return share * x if isinstance(share, Tensor) else x
+
+
 def add(terms: Iterable[Tensor]) -> Tensor:
     """The sum of at least one tensor."""
     return reduce(torch.add, terms)

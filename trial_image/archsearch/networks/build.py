@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import torch
+from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
-from archsearch.api.space import DartsCells, NasBench201
+from archsearch.api.space import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells
 from archsearch.networks.base import SpaceNetwork
+from archsearch.networks.chains import mbconv_network
 from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
 from archsearch.networks.darts import DartsNetwork
+from archsearch.networks.elastic import crop, elastic_network
+from archsearch.networks.enas_macro import EnasMacroNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
+from archsearch.networks.nasnet import NasnetNetwork
 from archsearch.spaces import Architecture, Space
 
 Stack = Literal["search", "final"]
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 
-NETWORKS: Final[dict[type, Any]] = {DartsCells: DartsNetwork, NasBench201: NasBench201Network}
+NETWORKS: Final[dict[type, Any]] = {
+    DartsCells: DartsNetwork,
+    NasBench201: NasBench201Network,
+    NasnetCells: NasnetNetwork,
+    EnasMacro: EnasMacroNetwork,
+    MbconvChain: mbconv_network,
+    ElasticChain: elastic_network,
+}
 """The network of each space, by the type of its settings."""
 
 
@@ -27,9 +40,8 @@ def network(
 ) -> SpaceNetwork:
     """The network of one architecture, with new weights from torch's global generator.
 
-    stack: as large as while searching, or as in the final network. With the search stack and `affine=False` every
-    parameter and buffer has its name and shape in the supernet, so that inheriting weights is
-    `fixed.load_state_dict({name: supernet_state[name] for name in fixed.state_dict()})`.
+    stack: as large as while searching, or as in the final network. With the search stack and `affine=False` it can
+    `inherit` the supernet's weights.
     Raises ValueError where the architecture does not answer exactly what the network asks.
     """
     chooser = Fixed(architecture)
@@ -51,6 +63,23 @@ def supernet(
     """
     chooser = Super(space, partial_channels=partial_channels, auxiliary_skip=auxiliary_skip)
     return _build(space, chooser, "search", shape, classes, affine=False)
+
+
+def inherit(network: nn.Module, shared: Mapping[str, Tensor]) -> None:
+    """Give a network its part of shared weights and buffers, such as a supernet's `state_dict()`.
+
+    Of a tensor that is larger than the network's own of that name it is the first channels and the middle of the
+    kernels, as the supernet uses them. Raises ValueError where one is missing or smaller.
+    """
+    state = network.state_dict()
+    for name, own in state.items():
+        if name not in shared:
+            raise ValueError(f"the shared weights must hold {name}, but do not")
+        try:
+            state[name] = crop(shared[name], own.shape)
+        except ValueError as misfit:
+            raise ValueError(f"the shared weights must hold a larger {name}: {misfit}") from None
+    network.load_state_dict(state)
 
 
 def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:

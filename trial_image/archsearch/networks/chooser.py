@@ -66,14 +66,28 @@ class Number:
     values: tuple[int, ...]
 
     def now(self, mix: Mix | None) -> int:
-        """Its value in this pass."""
-        if len(self.values) == 1 or mix is None:
-            (value,) = self.values
-            return value
-        chosen = mix[self.name]
-        if not isinstance(chosen, int):
-            raise TypeError(f"{self.name} must be a number in a mix, but got {chosen!r}")
-        return chosen
+        """Its value in this pass. Raises TypeError where the mix has several."""
+        shares = self.shares(mix)
+        if len(shares) > 1:
+            raise TypeError(f"{self.name} must be one number in a mix, but got weights of {list(shares)}")
+        (value,) = shares
+        return value
+
+    def shares(self, mix: Mix | None) -> dict[int, Tensor | float]:
+        """The values that count in this pass, and the mixing weight of each: 1.0 where there is no other."""
+        if len(self.values) == 1:
+            return {self.values[0]: 1.0}
+        chosen = mix[self.name] if mix else None
+        if isinstance(chosen, int):
+            return {chosen: 1.0}
+        weights = chosen.weights if isinstance(chosen, Sparse) else chosen
+        if not isinstance(weights, Tensor):
+            raise TypeError(f"{self.name} must be a number or weights in a mix, but got {chosen!r}")
+        if weights.shape != (len(self.values),):
+            raise ValueError(f"{self.name} must have {len(self.values)} weights, but got {tuple(weights.shape)}")
+        active = chosen.active if isinstance(chosen, Sparse) else range(len(self.values))
+        each: Sequence[Tensor] = weights.unbind()
+        return {self.values[at]: each[at] for at in active}
 
 
 class Chosen(nn.ModuleDict):
@@ -153,8 +167,8 @@ class Super:
         return tuple(range(count))
 
     def number(self, name: str, values: Sequence[int]) -> Number:
-        """All numbers."""
-        return Number(name, tuple(values))
+        """All numbers of the space."""
+        return Number(name, tuple(value for value in values if value in self._alternatives[name]))
 
 
 class Trace:

@@ -1,4 +1,4 @@
-"""The operations of the DARTS and NAS-Bench-201 cells. All work on maps of any size, down to a single pixel.
+"""The operations of cells and of macro layers. All work on maps of any size, down to a single pixel.
 
 `affine`: whether batch normalisations have parameters of their own. In a supernet they have none: they would rescale
 an operation and so undo its mixing weight (Liu et al. 2019, section 3.1.1).
@@ -41,12 +41,19 @@ class FactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""
         x = F.relu(x)
-        height, width = x.shape[-2:]
-        # A map of odd size has one odd pixel less than even ones; a column of zeros makes up for it.
-        shifted = F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
-        halves = torch.cat([self.even(x), self.odd(shifted[:, :, 1:, 1:])], dim=1)
+        halves = torch.cat([self.even(x), self.odd(from_odd_pixels(x))], dim=1)
         normalised: Tensor = self.norm(halves)
         return normalised
+
+
+def from_odd_pixels(x: Tensor) -> Tensor:
+    """The map without its first row and column, so that a stride of 2 sees the pixels that it would leave out.
+
+    A map of odd size has one odd pixel less than even ones; zeros make up for it.
+    """
+    height, width = x.shape[-2:]
+    padded = F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
+    return padded[:, :, 1:, 1:]
 
 
 class ReluConvNorm(nn.Sequential):
@@ -100,8 +107,23 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int, affine: b
     ]
 
 
+def _factorised(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
+    """A row of weights and a column of weights instead of a square."""
+    half = kernel // 2
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, (1, kernel), (1, stride), (0, half), bias=False),
+        nn.Conv2d(channels, channels, (kernel, 1), (stride, 1), (half, 0), bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    )
+
+
 def _average_pool(stride: int) -> nn.Module:
     return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+def _max_pool(channels: int, kernel: int, stride: int) -> nn.Module:
+    return _pool_norm(nn.MaxPool2d(kernel, stride, padding=kernel // 2), channels)
 
 
 def _pool_norm(pool: nn.Module, channels: int) -> nn.Module:
@@ -118,7 +140,7 @@ SKIP: Final = "skip_connect"
 
 DARTS_OPERATIONS: Final[dict[str, Operation]] = {
     "none": lambda _channels, stride, _affine: Zero(stride),
-    "max_pool_3x3": lambda channels, stride, _affine: _pool_norm(nn.MaxPool2d(3, stride, padding=1), channels),
+    "max_pool_3x3": lambda channels, stride, _affine: _max_pool(channels, 3, stride),
     "avg_pool_3x3": lambda channels, stride, _affine: _pool_norm(_average_pool(stride), channels),
     SKIP: _skip,
     "sep_conv_3x3": lambda channels, stride, affine: _separable(channels, 3, stride, affine),
@@ -136,3 +158,27 @@ NASBENCH201_OPERATIONS: Final[dict[str, Operation]] = {
     "avg_pool_3x3": lambda _channels, stride, _affine: _average_pool(stride),
 }
 """Dong and Yang 2020, section 2.1."""
+
+NASNET_OPERATIONS: Final[dict[str, Operation]] = {
+    name: DARTS_OPERATIONS[name]
+    for name in (SKIP, "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3")
+} | {
+    "conv_1x1": lambda channels, stride, affine: ReluConvNorm(channels, channels, 1, stride, affine),
+    "conv_3x3": lambda channels, stride, affine: ReluConvNorm(channels, channels, 3, stride, affine),
+    "conv_1x3_3x1": lambda channels, stride, affine: _factorised(channels, 3, stride, affine),
+    "conv_1x7_7x1": lambda channels, stride, affine: _factorised(channels, 7, stride, affine),
+    "sep_conv_7x7": lambda channels, stride, affine: _separable(channels, 7, stride, affine),
+    "max_pool_5x5": lambda channels, stride, _affine: _max_pool(channels, 5, stride),
+    "max_pool_7x7": lambda channels, stride, _affine: _max_pool(channels, 7, stride),
+}
+"""Zoph et al. 2018, section 3; the dilated convolution separable, as Real et al. 2019 have it."""
+
+ENAS_OPERATIONS: Final[dict[str, Operation]] = {
+    "conv_3x3": lambda channels, stride, affine: ReluConvNorm(channels, channels, 3, stride, affine),
+    "conv_5x5": lambda channels, stride, affine: ReluConvNorm(channels, channels, 5, stride, affine),
+    "sep_conv_3x3": lambda channels, stride, affine: nn.Sequential(*_depthwise(channels, 3, stride, 1, affine)),
+    "sep_conv_5x5": lambda channels, stride, affine: nn.Sequential(*_depthwise(channels, 5, stride, 1, affine)),
+    "avg_pool_3x3": DARTS_OPERATIONS["avg_pool_3x3"],
+    "max_pool_3x3": DARTS_OPERATIONS["max_pool_3x3"],
+}
+"""Pham et al. 2018, section 2.3."""
