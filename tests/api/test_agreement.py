@@ -29,6 +29,14 @@ VARIANTS: dict[str, Json] = {
         "spec.space": {"nasBench201": {"search": {"channels": 4, "cells": 1}, "final": {"channels": 8, "cells": 1}}},
         "spec.task.imageClassification.dataset": {"builtin": "digits"},
     },
+    "nasnet": {"spec.space": {"nasnetCells": {"operations": ["skip_connect"]}}},
+    "macro": {"spec.space": {"enasMacro": {}}},
+    "mbconv": {"spec.space": {"mbconvChain": {"stages": [{"channels": 8, "layers": 1}], "blocks": ["k3e1g2"]}}},
+    "elastic": {
+        "spec.space": {
+            "elasticChain": {"stages": [{"channels": 8, "depths": [1, 2]}], "kernels": [3], "expansions": [2]}
+        }
+    },
     "a table": {
         "spec.evaluation": {
             "tabular": {"volume": {"claimName": "t"}, "columns": [{"metric": "accuracy", "column": "a"}]}

@@ -169,11 +169,30 @@ def _evaluation_needs_proposals(self: ArchitectureSearchSpec) -> str | None:
     return f"evaluation must not be set for {self.algorithm.member[0]}: each of its trials is one whole search"
 
 
+def _mixture_needs_space(self: ArchitectureSearchSpec) -> str | None:
+    if self.space is None or self.space.elastic_chain is None:
+        return None
+    if self.algorithm is None or self.algorithm.differentiable is None:
+        return None
+    return "algorithm must not be differentiable for elasticChain: its supernet runs one architecture at a time"
+
+
 def _tables_need_artifacts(self: ArchitectureSearchSpec) -> str | None:
     measured = [p.name for p in self.profiles if p.search_latency and p.search_latency.measured_table]
     if not measured or self.artifacts is not None:
         return None
     return f"artifacts must be set to keep the latency table of {', '.join(measured)}"
+
+
+def _shares_weights(self: ArchitectureSearchSpec) -> str | None:
+    shared = self.evaluation.shared_weights if self.evaluation else None
+    if shared is None:
+        return None
+    if self.artifacts is None:
+        return "artifacts must be set for evaluation.sharedWeights: there is nowhere to keep the weights otherwise"
+    if shared.sampling == "Sandwich" and (self.space is None or self.space.elastic_chain is None):
+        return "evaluation.sharedWeights.sampling must be Sandwich only for the space elasticChain"
+    return None
 
 
 def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
@@ -266,6 +285,17 @@ class ArchitectureSearchSpec(Model):
             field_path=".artifacts",
         ),
         Rule(
+            expression="!has(self.evaluation) || !has(self.evaluation.sharedWeights) || has(self.artifacts)",
+            message="artifacts must be set: there is nowhere to keep the shared weights otherwise",
+            field_path=".artifacts",
+        ),
+        Rule(
+            expression="!has(self.evaluation) || !has(self.evaluation.sharedWeights) || "
+            "self.evaluation.sharedWeights.sampling != 'Sandwich' || (has(self.space) && has(self.space.elasticChain))",
+            message="evaluation.sharedWeights.sampling must be Sandwich only for the space elasticChain",
+            field_path=".evaluation.sharedWeights.sampling",
+        ),
+        Rule(
             expression="!has(self.export) || self.export.format == 'None' || self.retrain.topK > 0",
             message="retrain.topK must be at least 1 for an export: there are no weights to export otherwise",
             field_path=".retrain.topK",
@@ -275,6 +305,13 @@ class ArchitectureSearchSpec(Model):
             "(!has(self.evaluation) || has(self.evaluation.train)))",
             message="earlyStopping must be set only where trials train one network each",
             field_path=".earlyStopping",
+        ),
+        Rule(
+            expression="!has(self.space) || !has(self.space.elasticChain) || !has(self.algorithm) || "
+            "!has(self.algorithm.differentiable)",
+            message="algorithm must not be differentiable for elasticChain: its supernet runs one architecture at a "
+            "time",
+            field_path=".algorithm",
         ),
         Rule(
             expression="!has(self.evaluation) || !has(self.algorithm) || !has(self.algorithm.differentiable)",
@@ -303,8 +340,10 @@ class ArchitectureSearchSpec(Model):
         _export_needs_artifacts,
         _export_needs_retrain,
         _stop_needs_trials,
+        _mixture_needs_space,
         _evaluation_needs_proposals,
         _table_has_objectives,
         _tables_need_artifacts,
+        _shares_weights,
         _stop_needs_curve,
     )
