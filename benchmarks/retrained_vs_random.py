@@ -23,12 +23,12 @@ from archsearch.api.load import InvalidSpec, read_search
 from archsearch.api.search import ArchitectureSearchSpec
 from archsearch.evaluation import Trainer, derive, evaluate
 from archsearch.hardware import count
-from archsearch.networks import network, supernet
+from archsearch.networks import Mix, SpaceNetwork, network, supernet
 from archsearch.planning.defaults import resolve
 from archsearch.planning.pipeline import derive_seed
 from archsearch.spaces import Architecture, Space, space_of
-from archsearch.supernets import Bilevel
-from archsearch.supernets import derive as derive_architecture
+from archsearch.supernets.search import differentiable_search, network_options
+from archsearch.supernets.shared import worth
 from archsearch.tasks import ImageData, augment, load
 
 
@@ -96,7 +96,7 @@ def search(spec: ArchitectureSearchSpec, space: Space, data: ImageData, seed: in
     """The cell that the spec's search derives from a seed, as its first trial would, and the seconds that it took."""
     settings = spec.algorithm.differentiable if spec.algorithm else None
     if settings is None:
-        raise ValueError("spec.algorithm must be darts, or --result must name the result of another search")
+        raise ValueError("spec.algorithm must be differentiable, or --result must name the result of another search")
     classification = spec.task.image_classification
     assert classification is not None
     recipe = classification.training
@@ -104,24 +104,23 @@ def search(spec: ArchitectureSearchSpec, space: Space, data: ImageData, seed: in
     def prepare(images: Tensor, generator: torch.Generator) -> Tensor:
         return data.normalise(augment(images, recipe.augmentation, generator))
 
-    own = derive_seed(seed, "Supernet", 0)
-    torch.manual_seed(derive(own))
-    training = Bilevel(
-        space,
-        supernet(space, shape=data.shape, classes=data.classes),
-        data.weights,
-        data.architecture,
-        settings,
-        seed=own,
-        prepare=prepare,
-    )
+    def build(of: Space, own: int) -> SpaceNetwork:
+        torch.manual_seed(derive(own))
+        return supernet(of, shape=data.shape, classes=data.classes, **network_options(settings))
+
+    def judge(shared: SpaceNetwork, mix: Mix) -> tuple[float, ...]:
+        return worth(shared, mix, data, data.selection)
+
+    training = differentiable_search(
+        space, data.weights, data.architecture, settings,
+        build=build, judge=judge, prepare=prepare, seed=derive_seed(seed, "Supernet", 0),
+    )  # fmt: skip
     start = time.perf_counter()
     while training.epoch < training.epochs:
         report = training.run_epoch(lambda: False)
         assert report is not None
-        say(f"search seed {seed} epoch {report.epoch}: loss {report.loss:.3f}, entropy {report.entropy:.4f}")
-    with torch.no_grad():
-        return derive_architecture(space, training.mix()), time.perf_counter() - start
+        say(f"search seed {seed} epoch {report.epoch}: loss {report.loss:.3f}")
+    return training.architecture(), time.perf_counter() - start
 
 
 def retrain(

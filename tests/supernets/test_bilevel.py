@@ -13,8 +13,7 @@ from torch.nn import functional
 
 from archsearch.api.differentiable import Differentiable
 from archsearch.evaluation import Diverged, State
-from archsearch.supernets import Batch, Bilevel
-from archsearch.supernets.bilevel import BETAS
+from archsearch.supernets import Batch, Bilevel, Recipe
 from archsearch.work.checkpoint import Identity, decode, encode
 from tests.supernets.tiny import DIGITS, bilevel, exactly, part, plainly
 
@@ -24,7 +23,14 @@ IDENTITY = Identity("team/digits", "digits-abcde-0", "a" * 64)
 
 
 def settings(order: str, **changes: object) -> Differentiable:
-    wanted = {"order": order, "epochs": 2, "batch_size": BATCH, "architecture_learning_rate": "0.01", **changes}
+    wanted = {
+        "method": "DARTS",
+        "order": order,
+        "epochs": 2,
+        "batch_size": BATCH,
+        "architecture_learning_rate": "0.01",
+        **changes,
+    }
     return Differentiable.model_validate(wanted)
 
 
@@ -67,20 +73,20 @@ def test_each_half_of_a_step_moves_its_own_weights_and_no_other(order: str) -> N
 class Published:
     """The loop of the published code, written out: a second network for the unrolled step, `R = 0.01 / |v|`."""
 
-    def __init__(self, training: Bilevel, chosen: Differentiable) -> None:
+    def __init__(self, training: Bilevel, chosen: Recipe) -> None:
         self.network = copy.deepcopy(training.network)
         self.alphas = {name: alpha.detach().clone().requires_grad_() for name, alpha in training.alphas.items()}
         self.chosen = chosen
         self.sgd = torch.optim.SGD(
-            self.network.parameters(), float(chosen.learning_rate), momentum=float(chosen.momentum),
-            weight_decay=float(chosen.weight_decay),
+            self.network.parameters(), chosen.learning_rate, momentum=chosen.momentum,
+            weight_decay=chosen.weight_decay,
         )  # fmt: skip
         self.adam = torch.optim.Adam(
-            self.alphas.values(), lr=float(chosen.architecture_learning_rate), betas=BETAS,
-            weight_decay=float(chosen.architecture_weight_decay),
+            self.alphas.values(), lr=chosen.architecture_learning_rate, betas=(0.5, 0.999),
+            weight_decay=chosen.architecture_weight_decay,
         )  # fmt: skip
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.sgd, chosen.epochs, eta_min=float(chosen.learning_rate_min)
+            self.sgd, chosen.epochs, eta_min=chosen.learning_rate_min
         )
 
     def loss(self, network: nn.Module, data: Batch) -> Tensor:
@@ -97,7 +103,7 @@ class Published:
         self.adam.step()
         self.sgd.zero_grad()
         self.loss(self.network, train).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), float(self.chosen.gradient_clip))
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.chosen.gradient_clip)
         self.sgd.step()
 
     def _backward_step_unrolled(self, train: Batch, search: Batch) -> None:
@@ -107,8 +113,8 @@ class Published:
         with torch.no_grad():
             for theta, own, gradient in zip(unrolled.parameters(), self.network.parameters(), gradients, strict=True):
                 moment = self.sgd.state[own].get("momentum_buffer", torch.zeros_like(theta))
-                decayed = gradient + float(self.chosen.weight_decay) * theta
-                theta.sub_(eta * (float(self.chosen.momentum) * moment + decayed))
+                decayed = gradient + self.chosen.weight_decay * theta
+                theta.sub_(eta * (self.chosen.momentum * moment + decayed))
         alphas = list(self.alphas.values())
         vector = torch.autograd.grad(self.loss(unrolled, search), [*alphas, *unrolled.parameters()])
         dalpha, vector = vector[: len(alphas)], vector[len(alphas) :]
@@ -134,7 +140,7 @@ def test_the_updates_are_those_of_the_published_loop(order: str) -> None:
         return exactly(images, generator)
 
     training = bilevel(chosen, images=IMAGES, dtype=torch.float64, prepare=recording)
-    published = Published(training, chosen)
+    published = Published(training, Recipe.of(chosen))
     assert training.steps == STEPS
     for epoch in range(chosen.epochs):
         taken.clear()
@@ -249,7 +255,9 @@ def test_a_loss_that_is_no_number_ends_the_search_and_says_what_to_lower(order: 
         return plainly(images, generator) * math.inf
 
     training = bilevel(settings(order), prepare=poisoned)
-    with pytest.raises(Diverged, match=r"loss of epoch 1 is nan; lower algorithm\.darts\.learningRate \(0\.025\)"):
+    with pytest.raises(
+        Diverged, match=r"loss of epoch 1 is nan; lower algorithm\.differentiable\.learningRate \(0\.025\)"
+    ):
         training.run_epoch(lambda: False)
 
 
@@ -283,8 +291,8 @@ def test_a_half_with_fewer_images_than_the_steps_need_starts_again() -> None:
 
     whole = bilevel(settings("First"), prepare=recording)
     small = Bilevel(
-        whole._space, whole.network, part(DIGITS.weights, 24), part(DIGITS.architecture, 5), settings("First"),
-        seed=0, prepare=recording,
+        whole._space, whole.network, part(DIGITS.weights, 24), part(DIGITS.architecture, 5),
+        Recipe.of(settings("First")), seed=0, prepare=recording,
     )  # fmt: skip
     assert small.steps == 4
     assert small.run_epoch(lambda: False) is not None

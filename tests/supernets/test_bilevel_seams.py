@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from archsearch.api import Space as SpaceSpec
 from archsearch.api.differentiable import Differentiable
 from archsearch.networks import Mix
 from archsearch.spaces import Space, space_of
-from archsearch.supernets import Bilevel, Moment, derive
+from archsearch.supernets import Bilevel, Moment, Recipe, Relaxation, parts_of, top_edges
 from tests.supernets.tiny import DIGITS, SPACE, network, part, plainly
 
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate({"search": {"channels": 2, "cells": 1}})))
@@ -22,12 +24,13 @@ every_space = pytest.mark.parametrize("space", [SPACE, NB201], ids=["darts", "na
 
 
 def settings(order: str = "Second") -> Differentiable:
-    return Differentiable.model_validate({"order": order, "epochs": 2, "batch_size": 8})
+    return Differentiable.model_validate({"method": "DARTS", "order": order, "epochs": 2, "batch_size": 8})
 
 
-def search(space: Space, order: str, **seams: object) -> Bilevel:
-    halves = part(DIGITS.weights, 24), part(DIGITS.architecture, 24)
-    return Bilevel(space, network(space), *halves, settings(order), seed=0, prepare=plainly, **seams)  # type: ignore[arg-type]
+def search(space: Space, order: str, **seams: Any) -> Bilevel:
+    halves, recipe = (part(DIGITS.weights, 24), part(DIGITS.architecture, 24)), Recipe.of(settings(order))
+    parts = replace(parts_of(recipe), **seams)
+    return Bilevel(space, network(space), *halves, recipe, seed=0, prepare=plainly, parts=parts)
 
 
 def run(training: Bilevel, steps: int) -> None:
@@ -70,7 +73,7 @@ def test_a_search_in_any_space_stops_goes_on_bit_equal_and_gives_an_architecture
     run(resumed, 3)
     expected = undisturbed.state()[0]
     assert [name for name, value in resumed.state()[0].items() if not torch.equal(value, expected[name])] == []
-    architecture = derive(space, resumed.mix())
+    architecture = top_edges(space, resumed.probabilities())
     assert space.architecture(architecture.values) == architecture
 
 
@@ -83,7 +86,7 @@ def test_every_pass_of_a_step_mixes_with_the_same_noise() -> None:
         drawn.append(uniform)
         return torch.softmax(alpha - torch.log(-torch.log(uniform)), -1)
 
-    training = search(SPACE, "Second", mixing=gumbel)
+    training = search(SPACE, "Second", relaxation=Relaxation(gumbel, torch.sigmoid))
     run(training, 2)
     edges = len(training.alphas)
     passes = [torch.stack(drawn[start : start + edges]) for start in range(0, len(drawn), edges)]
@@ -108,7 +111,7 @@ def test_a_regulariser_is_a_term_of_the_architecture_loss() -> None:
         before = torch.cat([alpha.detach().clone() for alpha in training.alphas.values()])
         run(training, 4)
         falls[name] = before - torch.cat([alpha.detach() for alpha in training.alphas.values()])
-    learning_rate = float(settings().architecture_learning_rate)
+    learning_rate = Recipe.of(settings()).architecture_learning_rate
     torch.testing.assert_close(
         falls["beta-decay"], torch.full_like(falls["beta-decay"], 4 * learning_rate), rtol=0.1, atol=0
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.spaces import space_of
-from archsearch.supernets import derive
+from archsearch.supernets import top_edges
 from tests.supernets.tiny import SPACE
 
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201()))
@@ -32,7 +32,7 @@ def test_the_alternatives_are_as_written_here() -> None:
 
 def test_the_two_edges_whose_best_operations_are_strongest_are_kept() -> None:
     """Edge 1 of node 1 has the largest weight of all, but on `none`; 0 and 2 have the largest on an operation."""
-    derived = derive(
+    derived = top_edges(
         SPACE,
         mix(
             normal_0_0=[0.1, 0.2, 0.4, 0.1, 0.2],
@@ -53,14 +53,14 @@ def test_the_two_edges_whose_best_operations_are_strongest_are_kept() -> None:
 
 
 def test_between_equals_the_first_wins() -> None:
-    derived = derive(SPACE, mix())
+    derived = top_edges(SPACE, mix())
     assert derived["normal/1/inputs"] == derived["reduction/1/inputs"] == (0, 1)
     assert {value for value in derived.values.values() if isinstance(value, str)} == {"skip_connect"}
     # Edge 0 is the strongest; 1 and 2 are equal.
-    tied = derive(SPACE, mix(normal_1_0=[0.1, 0.3, 0.3, 0.2, 0.1]))
+    tied = top_edges(SPACE, mix(normal_1_0=[0.1, 0.3, 0.3, 0.2, 0.1]))
     assert tied["normal/1/inputs"] == (0, 1)
     assert tied["normal/1/0"] == "max_pool_3x3"
-    assert derive(SPACE, mix(normal_1_0=[0.1] * 4 + [0.6]))["normal/1/inputs"] == (1, 2)
+    assert top_edges(SPACE, mix(normal_1_0=[0.1] * 4 + [0.6]))["normal/1/inputs"] == (1, 2)
 
 
 def test_none_is_never_chosen_and_gives_no_strength() -> None:
@@ -69,12 +69,12 @@ def test_none_is_never_chosen_and_gives_no_strength() -> None:
         weights = {name: torch.rand(5, generator=generator) * 0.01 for name in mix()}
         for values in weights.values():
             values[NONE] = 1 - values[:NONE].sum()
-        derived = derive(SPACE, weights)
+        derived = top_edges(SPACE, weights)
         assert "none" not in derived.values.values()
         weights_without = {name: values.clone() for name, values in weights.items()}
         for values in weights_without.values():
             values[NONE] = 0
-        assert derive(SPACE, weights_without) == derived
+        assert top_edges(SPACE, weights_without) == derived
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -91,7 +91,7 @@ def test_it_is_the_published_derivation(seed: int) -> None:
                 kept = sorted(sorted(range(node + 2), key=lambda j: -max(rows[j]))[:2])
                 expected[f"{cell}/{node}/inputs"] = tuple(kept)
                 expected |= {f"{cell}/{node}/{j}": OPTIONS[int(rows[j].argmax())] for j in kept}
-        derived = derive(SPACE, weights)
+        derived = top_edges(SPACE, weights)
         assert dict(derived.values) == expected
         seen.add(derived["normal/1/inputs"])
     assert seen == {(0, 1), (0, 2), (1, 2)}
@@ -103,7 +103,7 @@ def test_a_space_without_a_choice_of_inputs_takes_the_largest_weight_of_every_ed
     chosen = set()
     for _ in range(30):
         weights = {c.name: torch.softmax(torch.randn(5, generator=generator), -1) for c in NB201.choices}
-        derived = derive(NB201, weights)
+        derived = top_edges(NB201, weights)
         assert dict(derived.values) == {c.name: c.options[int(weights[c.name].argmax())] for c in NB201.choices}
         chosen |= set(derived.values.values())
     assert chosen == set(NB201.choices[0].options)

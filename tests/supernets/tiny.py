@@ -11,8 +11,8 @@ from archsearch.api.differentiable import Differentiable
 from archsearch.api.task import Dataset, ImageClassification, Task
 from archsearch.networks import SpaceNetwork, supernet
 from archsearch.spaces import Space, space_of
-from archsearch.supernets import Bilevel
-from archsearch.supernets.bilevel import Prepare
+from archsearch.supernets import Bilevel, Parts, Prepare, Recipe
+from archsearch.supernets.search import network_options
 from archsearch.tasks import ImageData, Split, load
 
 OPERATIONS = ("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3", "dil_conv_3x3")
@@ -27,9 +27,12 @@ SHAPE, CLASSES = (1, 8, 8), 10
 DIGITS: ImageData = load(Task(image_classification=ImageClassification(dataset=Dataset(builtin="digits"))), None)
 
 
-def network(space: Space = SPACE, dtype: torch.dtype = torch.float32) -> SpaceNetwork:
+def network(
+    space: Space = SPACE, dtype: torch.dtype = torch.float32, settings: Differentiable | None = None
+) -> SpaceNetwork:
     torch.manual_seed(0)
-    return supernet(space, shape=SHAPE, classes=CLASSES).to(dtype)
+    options = network_options(settings) if settings else {}
+    return supernet(space, shape=SHAPE, classes=CLASSES, **options).to(dtype)
 
 
 def part(split: Split, images: int) -> Split:
@@ -53,9 +56,11 @@ def bilevel(
     space: Space = SPACE,
     dtype: torch.dtype = torch.float32,
     prepare: Prepare | None = None,
+    parts: Parts | None = None,
 ) -> Bilevel:
     """A search on the first images of both halves."""
     return Bilevel(
-        space, network(space, dtype), part(DIGITS.weights, images), part(DIGITS.architecture, images), settings,
-        seed=seed, prepare=prepare or (exactly if dtype is torch.float64 else plainly),
+        space, network(space, dtype, settings), part(DIGITS.weights, images), part(DIGITS.architecture, images),
+        Recipe.of(settings), seed=seed, prepare=prepare or (exactly if dtype is torch.float64 else plainly),
+        parts=parts,
     )  # fmt: skip

@@ -1,13 +1,14 @@
-"""Bilevel training of a supernet (Liu et al. 2019, algorithm 1).
+"""Bilevel training of a supernet (Liu et al. 2019, algorithm 1), for every differentiable method.
 
 In every step first the architecture weights move, on a batch of one half of the training images, then the network
-weights, on a batch of the other half.
+weights, on a batch of the other half. What distinguishes methods is in the parts that it is given.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,50 +16,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archsearch.api.differentiable import Differentiable
+from archsearch.api.base import ChoiceValue
 from archsearch.evaluation.resumable import JSON, EpochReport, ShouldStop, State
 from archsearch.evaluation.seeds import generator
 from archsearch.evaluation.trainer import Diverged, load_network
-from archsearch.networks import SpaceNetwork
-from archsearch.spaces import Space
+from archsearch.networks import Mix, SpaceNetwork, Sparse
+from archsearch.spaces import Architecture, Space
+from archsearch.supernets.curvature import Monitor, largest_eigenvalue
 from archsearch.supernets.gradients import batch_statistics, first_order, second_order
-from archsearch.supernets.mixing import Mixing, Moment, Regulariser, entropy, softmax
-from archsearch.supernets.state import load_optimiser, optimiser_tensors, take
+from archsearch.supernets.halves import Batch, Halves, Prepare
+from archsearch.supernets.mixing import Half, entropy
+from archsearch.supernets.parts import Parts, parts_of
+from archsearch.supernets.recipe import Recipe
+from archsearch.supernets.relaxed import Relaxed
+from archsearch.supernets.state import as_values, fill_optimiser, load_optimiser, optimiser_tensors, take
 from archsearch.tasks import Split
 
-Prepare = Callable[[Tensor, torch.Generator], Tensor]
-"""The network's input from a batch of a split's images: normalised, and changed at random with the generator."""
-
-ALPHA, WEIGHTS, ARCHITECTURE, MIXING = 0, 1, 2, 3
-"""What the random numbers of a place are for."""
-ALPHA_DEVIATION: Final = 1e-3
-"""Deviation of the architecture weights at the start (published code)."""
-BETAS: Final = (0.5, 0.999)
-"""Of Adam on the architecture weights (Liu et al. 2019, appendix A.1.1)."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs (B, C, H, W) and labels (B,)."""
-
-    images: Tensor
-    labels: Tensor
+CURVATURE: Final = 7
+"""What the random numbers of a place are for, beside those of the images and of the mix."""
+BETA: Final = 0.999
+"""The second beta of Adam on the architecture weights (Liu et al. 2019, appendix A.1.1)."""
 
 
 @dataclass(frozen=True)
 class SupernetReport(EpochReport):
-    """loss: of the network weights' batches. accuracy: of the mixture on the architecture half, as its batches passed
-    by; it says nothing about a derived architecture. entropy: of the mixing weights, in nats."""
+    """loss and accuracy: of the mixture on the network weights' batches, as they passed by; they say nothing about a
+    derived architecture. entropy: of the mixing weights, in nats. eigenvalue: of the Hessian, where it is watched."""
 
     entropy: float
+    eigenvalue: float | None = None
 
 
 class Bilevel:
     """Trains a supernet on two halves of the training images, and can be interrupted between any two steps.
 
-    network: called with images and mixing weights, on its device already. It is laid out channels-last.
-    weights, architecture: the halves that train the network weights and the architecture weights. An epoch is one
-    pass over `weights` in full batches; what a batch would leave over changes from epoch to epoch.
+    network: called with images and a mix, on its device already. It is laid out channels-last.
+    weights, architecture: the halves that train the network weights and the architecture weights.
+    epochs: of the search; fewer, once a search that watches its curvature has ended.
+    decided: choices that are made, whatever their mixing weights.
     Running statistics of batch normalisations follow only the step of the network weights, in both orders.
     All that is random follows from the seed and the place (epoch and step), so that a resumed search is bit-equal to
     an undisturbed one on the same machine with the same number of threads.
@@ -70,124 +65,137 @@ class Bilevel:
         network: SpaceNetwork,
         weights: Split,
         architecture: Split,
-        settings: Differentiable,
+        recipe: Recipe,
         *,
         seed: int,
         prepare: Prepare,
-        mixing: Mixing = softmax,
-        regularisers: Sequence[Regulariser] = (),
+        parts: Parts | None = None,
     ) -> None:
         self.network = network.to(memory_format=torch.channels_last)
-        self.epochs = settings.epochs
+        self.recipe = recipe
+        self.epochs = recipe.epochs
         self.epoch = 0
         self.step = 0  # of the epoch
-        self._space, self._settings, self._seed = space, settings, seed
-        self._prepare, self._mixing, self._regularisers = prepare, mixing, tuple(regularisers)
-        self._named = dict(network.named_parameters())
-        like = next(network.parameters())
-        self._device = like.device
-        self._weights, self._architecture = weights.to(self._device), architecture.to(self._device)
-        self._batch = min(settings.batch_size, len(weights), len(architecture))
-        self.steps = len(weights) // self._batch  # of an epoch
-        noise = generator(seed, ALPHA)
-        self.alphas = {
-            choice.name: (ALPHA_DEVIATION * torch.randn(len(choice.alternatives), generator=noise))
-            .to(like)
-            .requires_grad_()
-            for choice in space.choices
-            if not choice.is_subset
-        }
+        self._space, self._seed = space, seed
+        self._relaxed = Relaxed(space, network, recipe, parts or parts_of(recipe), seed)
+        self.alphas = self._relaxed.alphas
+        self._named = self._relaxed.named
+        self._device = next(network.parameters()).device
+        self._halves = Halves(weights, architecture, recipe.batch_size, seed=seed, prepare=prepare, device=self._device)
+        self.steps = self._halves.steps  # of an epoch
         self._weight_optimiser = torch.optim.SGD(
-            self._named.values(),
-            lr=float(settings.learning_rate),
-            momentum=float(settings.momentum),
-            weight_decay=float(settings.weight_decay),
+            self._named.values(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         self._architecture_optimiser = torch.optim.Adam(
             self.alphas.values(),
-            lr=float(settings.architecture_learning_rate),
-            betas=BETAS,
-            weight_decay=float(settings.architecture_weight_decay),
+            lr=recipe.architecture_learning_rate,
+            betas=(recipe.architecture_momentum, BETA),
+            weight_decay=recipe.architecture_weight_decay,
         )
+        # A method may not have touched some weights yet when it is interrupted: every state has the same tensors.
+        fill_optimiser(self._weight_optimiser, ("momentum_buffer",) if recipe.momentum else ())
+        fill_optimiser(self._architecture_optimiser, ("step", "exp_avg", "exp_avg_sq"))
+        self._monitor = Monitor(recipe.eigenvalue_stop) if recipe.eigenvalue_stop else None
         self._start_epoch()
+
+    @property
+    def decided(self) -> dict[str, ChoiceValue]:
+        """Choices that are made, whatever their mixing weights."""
+        return self._relaxed.decided
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of the network weights in an epoch: a cosine from the first to the last value."""
-        first, last = float(self._settings.learning_rate), float(self._settings.learning_rate_min)
-        return last + (first - last) * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        first, last = self.recipe.learning_rate, self.recipe.learning_rate_min
+        return last + (first - last) * (1 + math.cos(math.pi * epoch / self.recipe.epochs)) / 2
 
-    def mix(self) -> dict[str, Tensor]:
-        """The mixing weights of every choice, as the next pass would use them; differentiable."""
-        moment = self._moment()
-        return {name: self._mixing(alpha, moment) for name, alpha in self.alphas.items()}
+    def mix(self, half: Half = "Architecture") -> Mix:
+        """What the next pass for a half runs the network with; differentiable."""
+        return self._relaxed.mix((self.epoch, self.step), half)
+
+    def probabilities(self) -> dict[str, Tensor]:
+        """How strong each alternative of every choice is, without noise; differentiable."""
+        return self._relaxed.probabilities()
+
+    def architecture(self) -> Architecture:
+        """The architecture that the search stands for now."""
+        chosen = self._monitor.chosen() if self._monitor else None
+        return chosen or self._relaxed.architecture()
+
+    def candidates(self) -> tuple[Architecture, ...]:
+        """The architectures that the search offers at its end: one, or those that it draws."""
+        return (self.architecture(),) if self._monitor else self._relaxed.candidates()
 
     def run_epoch(self, should_stop: ShouldStop) -> SupernetReport | None:
         """Train to the end of the epoch; None where should_stop said yes before a step. Raises Diverged."""
-        halves = {WEIGHTS: self._weights, ARCHITECTURE: self._architecture}
-        orders = {
-            half: torch.randperm(len(split), generator=generator(self._seed, self.epoch, half))
-            for half, split in halves.items()
-        }
         while self.step < self.steps:
             if should_stop():
                 return None
-            training, architecture = (self._take(split, orders[half], half) for half, split in halves.items())
-            self.step_architecture(training, architecture)
+            training = self._halves.take("Weights", self.epoch, self.step)
+            due = (self.epoch * self.steps + self.step) % self.recipe.architecture_every == 0
+            if due and self.epoch >= self.recipe.warmup:
+                self.step_architecture(training, self._halves.take("Architecture", self.epoch, self.step))
             self.step_weights(training)
             self.step += 1
+        loss = float(self._loss) / self.steps
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the search diverged: the loss of epoch {self.epoch + 1} is {loss}; lower "
+                f"algorithm.differentiable.learningRate ({self.recipe.learning_rate:g})"
+            )
+        eigenvalue = self._watch()
         self.epoch += 1
+        if self._monitor and self._monitor.chosen():
+            self.epochs = self.epoch
+        probabilities = self.probabilities()
         report = SupernetReport(
             epoch=self.epoch,
-            loss=float(self._loss) / self.steps,
-            accuracy=int(self._right) / (self.steps * self._batch),
-            entropy=entropy(self.mix()),
+            loss=loss,
+            accuracy=int(self._right) / (self.steps * self._halves.batch),
+            entropy=entropy({name: probabilities[name] for name in self._relaxed.operations}),
+            eigenvalue=eigenvalue,
         )
         self._start_epoch()
-        if not math.isfinite(report.loss):
-            raise Diverged(
-                f"the search diverged: the loss of epoch {self.epoch} is {report.loss}; lower "
-                f"algorithm.differentiable.learningRate ({self._settings.learning_rate})"
-            )
         return report
 
     def step_architecture(self, training: Batch, architecture: Batch) -> None:
         """Move the architecture weights. The network weights and all its buffers stay as they are."""
+        alphas, place = list(self.alphas.values()), (self.epoch, self.step)
 
         def architecture_loss() -> Tensor:
-            logits = self.network(architecture.images, self.mix())
-            self._right += (logits.detach().argmax(1) == architecture.labels).sum()
-            loss = functional.cross_entropy(logits, architecture.labels)
-            for regularise in self._regularisers:
-                loss = loss + regularise(self.alphas, self._moment())
-            return loss
+            return self._relaxed.architecture_loss(architecture, place)
 
-        alphas = list(self.alphas.values())
+        def training_loss() -> Tensor:
+            return self._relaxed.task_loss(training, self.mix(), place)
+
         self._set_learning_rate()
         self.network.train()
         with batch_statistics(self.network):
-            if self._settings.order == "First":
+            if self.recipe.order == "First":
                 gradients = first_order(architecture_loss, alphas, list(self._named.values()))
             else:
-                gradients = second_order(
-                    lambda: self._training_loss(training), architecture_loss, alphas, self._weight_optimiser
-                )
+                gradients = second_order(training_loss, architecture_loss, alphas, self._weight_optimiser)
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
-        self._architecture_optimiser.step()
+        with self._settled():
+            self._architecture_optimiser.step()
         self._architecture_optimiser.zero_grad()
 
     def step_weights(self, training: Batch) -> None:
         """Move the network weights and its running statistics. The architecture weights stay as they are."""
+        place = (self.epoch, self.step)
         self._set_learning_rate()
-        self.network.train()
         with torch.no_grad():
-            mix = self.mix()
-        loss = functional.cross_entropy(self.network(training.images, mix), training.labels)
+            mix = self.mix("Weights")
+        mix = self._relaxed.perturbed(training, mix, place)
+        self.network.train()
+        logits = self._relaxed.logits(training, mix, place)
+        loss = functional.cross_entropy(logits, training.labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._named.values(), float(self._settings.gradient_clip))
+        nn.utils.clip_grad_norm_(self._named.values(), self.recipe.gradient_clip)
         self._weight_optimiser.step()
         self._weight_optimiser.zero_grad()
         self._loss += loss.detach()
+        self._right += (logits.detach().argmax(1) == training.labels).sum()
 
     def state(self) -> State:
         """The place, the weights and buffers, the architecture weights, and what both optimisers remember."""
@@ -195,10 +203,9 @@ class Bilevel:
         tensors |= {f"alpha/{name}": alpha.detach() for name, alpha in self.alphas.items()}
         tensors |= optimiser_tensors("sgd", self._weight_optimiser, self._named)
         tensors |= optimiser_tensors("adam", self._architecture_optimiser, self.alphas)
-        return tensors | {"loss": self._loss, "right": self._right}, self._place() | {
-            "epoch": self.epoch,
-            "step": self.step,
-        }
+        tensors |= {"loss": self._loss, "right": self._right, "baseline": self._relaxed.baseline}
+        place = self._place() | {"epoch": self.epoch, "step": self.step, "decided": dict(self.decided)}
+        return tensors, place | ({"eigenvalues": self._monitor.state()} if self._monitor else {})
 
     def load(self, state: State) -> None:
         """Go on from a state of the same search. ValueError names what does not fit."""
@@ -214,24 +221,20 @@ class Bilevel:
         with torch.no_grad():
             for name, alpha in self.alphas.items():
                 alpha.copy_(take(tensors, f"alpha/{name}", alpha.shape))
-        self._weight_optimiser.state.clear()
-        self._architecture_optimiser.state.clear()
-        if epoch or step:
-            momentum = ("momentum_buffer",) if float(self._settings.momentum) else ()
-            load_optimiser("sgd", self._weight_optimiser, self._named, momentum, tensors)
-            averages = ("step", "exp_avg", "exp_avg_sq")
-            load_optimiser("adam", self._architecture_optimiser, self.alphas, averages, tensors)
-        self.epoch, self.step = epoch, step
-        self._loss = take(tensors, "loss", ()).to(self._device, copy=True)
-        self._right = take(tensors, "right", ()).to(self._device, copy=True)
+        load_optimiser("sgd", self._weight_optimiser, self._named, tensors)
+        load_optimiser("adam", self._architecture_optimiser, self.alphas, tensors)
+        self.epoch, self.step, self._relaxed.decided = epoch, step, as_values(place.get("decided"))
+        self._loss, self._right, self._relaxed.baseline = (
+            take(tensors, name, ()).to(self._device, copy=True) for name in ("loss", "right", "baseline")
+        )
+        if self._monitor:
+            self._monitor.load(self._space, place.get("eigenvalues"))
+            self.epochs = self.epoch if self._monitor.chosen() else self.recipe.epochs
 
     def _place(self) -> dict[str, JSON]:
         """What a state must agree in."""
-        order = self._settings.order
-        return {"space": self._space.hash(), "order": order, "epochs": self.epochs, "seed": self._seed}
-
-    def _moment(self) -> Moment:
-        return Moment(self.epoch, self.epochs, generator(self._seed, self.epoch, self.step, MIXING))
+        order, epochs = self.recipe.order, self.recipe.epochs
+        return {"space": self._space.hash(), "order": order, "epochs": epochs, "seed": self._seed}
 
     def _start_epoch(self) -> None:
         self.step = 0
@@ -242,11 +245,34 @@ class Bilevel:
         for group in self._weight_optimiser.param_groups:
             group["lr"] = self.learning_rate(self.epoch)
 
-    def _take(self, split: Split, order: Tensor, half: int) -> Batch:
-        """This step's batch of a half; a half that is too small for the epoch's steps starts again."""
-        index = order[(self.step * self._batch + torch.arange(self._batch)) % len(split)].to(self._device)
-        images = self._prepare(split.images[index], generator(self._seed, self.epoch, self.step, half))
-        return Batch(images.contiguous(memory_format=torch.channels_last), split.labels[index])
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """What a method does to the architecture weights after a step of them."""
+        if (settle := self._relaxed.parts.relaxation.settle) is None:
+            yield
+            return
+        with torch.no_grad():
+            before, mix = {name: alpha.clone() for name, alpha in self.alphas.items()}, self.mix()
+        yield
+        with torch.no_grad():
+            for name, alpha in self._relaxed.operations.items():
+                if isinstance(drawn := mix[name], Sparse):
+                    alpha.copy_(settle(before[name], alpha, drawn))
 
-    def _training_loss(self, training: Batch) -> Tensor:
-        return functional.cross_entropy(self.network(training.images, self.mix()), training.labels)
+    def _watch(self) -> float | None:
+        """The Hessian's largest eigenvalue on a batch of the architecture's half, recorded. Raises Diverged."""
+        if self._monitor is None:
+            return None
+        batch, place = self._halves.take("Architecture", self.epoch, 0), (self.epoch, 0)
+        self.network.train()
+        with batch_statistics(self.network):
+            eigenvalue = largest_eigenvalue(
+                lambda: self._relaxed.task_loss(batch, self._relaxed.mix(place, "Architecture"), place),
+                list(self.alphas.values()),
+                list(self._named.values()),
+                generator(self._seed, self.epoch, CURVATURE),
+            )
+        if not math.isfinite(eigenvalue):
+            raise Diverged(f"the search diverged: the Hessian's eigenvalue of epoch {self.epoch + 1} is {eigenvalue}")
+        self._monitor.record(eigenvalue, self._relaxed.architecture())
+        return eigenvalue

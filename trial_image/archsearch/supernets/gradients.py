@@ -20,9 +20,12 @@ EPSILON: Final = 0.01
 
 
 def first_order(architecture_loss: Loss, alphas: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient of the architecture's loss at the weights as they are."""
+    """The gradient of the architecture's loss at the weights as they are; zeros where a pass does not depend on one."""
     with frozen(weights):
-        return list(torch.autograd.grad(architecture_loss(), alphas))
+        loss = architecture_loss()
+        if not loss.requires_grad:  # everything is decided
+            return [torch.zeros_like(alpha) for alpha in alphas]
+        return list(torch.autograd.grad(loss, alphas, allow_unused=True, materialize_grads=True))
 
 
 def second_order(
@@ -45,7 +48,7 @@ def second_order(
     xi, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
     start = [weight.detach().clone() for weight in weights]
     with frozen(alphas):
-        descent = torch.autograd.grad(training_loss(), weights)
+        descent = torch.autograd.grad(training_loss(), weights, allow_unused=True, materialize_grads=True)
     try:
         with torch.no_grad():
             for weight, gradient in zip(weights, descent, strict=True):
@@ -53,7 +56,8 @@ def second_order(
                 if (buffer := optimiser.state[weight].get("momentum_buffer")) is not None:
                     step += momentum * buffer
                 weight -= xi * step
-        gradients = torch.autograd.grad(architecture_loss(), [*alphas, *weights])
+        every = [*alphas, *weights]
+        gradients = torch.autograd.grad(architecture_loss(), every, allow_unused=True, materialize_grads=True)
         direct, direction = gradients[: len(alphas)], gradients[len(alphas) :]
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in direction]))
         radius = epsilon / norm.clamp_min(torch.finfo(norm.dtype).tiny)

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from archsearch.api.base import ChoiceValue, quantity
+from archsearch.api.differentiable import Differentiable
 from archsearch.api.metrics import STATIC
 from archsearch.api.search import Constraint
 from archsearch.api.work import Message
 from archsearch.networks import supernet
 from archsearch.spaces import Architecture, Space
+from archsearch.supernets.search import network_options
 from archsearch.work.context import Context, cost_text, static_cost
 from archsearch.work.errors import UserError
 from archsearch.work.files import write_whole
@@ -36,8 +38,8 @@ def run(context: Context) -> Message:
     for stack in ("search", "final"):
         cost = static_cost(context.space, sample, stack, data.shape, data.classes)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
-    if context.work.algorithm.differentiable is not None:
-        _check_supernet(context)
+    if (settings := context.work.algorithm.differentiable) is not None:
+        _check_supernet(context, settings)
     _check_limits(context)
     size = context.space.size()
     context.log(f"space: {context.space.name} with {size:,} architectures, hash {context.space.hash()}")
@@ -87,11 +89,15 @@ def _check_artifacts(context: Context) -> None:
         ) from None
 
 
-def _check_supernet(context: Context) -> None:
+def _check_supernet(context: Context, settings: Differentiable) -> None:
     """Images pass through the supernet; nothing is computed."""
     data = context.data
     with torch.device("meta"):
-        built = supernet(context.space, shape=data.shape, classes=data.classes)
+        try:
+            options = network_options(settings)
+            built = supernet(context.space, shape=data.shape, classes=data.classes, **options)
+        except ValueError as error:
+            raise UserError(f"algorithm.differentiable: {error}") from None
         mix = {c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}
         try:
             built(torch.zeros(2, *data.shape), mix)

@@ -7,55 +7,62 @@ from torch import Tensor
 
 from archsearch.api.work import Message
 from archsearch.evaluation import ShouldStop, derive, evaluate, recalibrate
-from archsearch.networks import supernet
-from archsearch.spaces import Architecture
-from archsearch.supernets import Bilevel
-from archsearch.supernets import derive as derive_architecture
+from archsearch.networks import Mix, SpaceNetwork, supernet
+from archsearch.spaces import Architecture, Space
+from archsearch.supernets.search import Search, differentiable_search, network_options
+from archsearch.supernets.shared import one_architecture, worth
 from archsearch.tasks import augment
 from archsearch.work.context import Context, cost_text
 from archsearch.work.errors import UserError
 from archsearch.work.loop import train
+from archsearch.work.metrics import series
 
 
 def run(context: Context) -> Message:
-    """Train the supernet on the weights and architecture images, then read the architecture off its mixing weights.
+    """Train the supernet on the weights and architecture images, then read the architecture off it.
 
-    Metrics: accuracy and loss of the derived architecture, one-shot: with the weights that it inherits from the
-    supernet, its BatchNorm statistics taken anew over training images, on the selection images. They say which restart
-    did better; they are not what the architecture reaches when it is trained. parameters and flops: of its final
-    network. Whether these keep the spec's limits is left to who reads the result: the architecture is known only now.
+    Metrics: accuracy and loss of the derived architecture, one-shot: with the weights that it shares in the supernet,
+    its BatchNorm statistics taken anew over training images, on the selection images. They say which restart did
+    better; they are not what the architecture reaches when it is trained. parameters and flops: of its final network.
+    Whether these keep the spec's limits is left to who reads the result: the architecture is known only now.
     """
     settings = context.work.algorithm.differentiable
     if settings is None:
         raise UserError(f"algorithm must be differentiable for Supernet, but got {context.work.algorithm.member[0]}")
     data, seed, recipe = context.data, context.work.spec.seed, context.work.task.member[1].training
     selection, weights = data.selection.to(context.device), data.weights.to(context.device)
+    options = network_options(settings)
 
     def prepare(images: Tensor, generator: torch.Generator) -> Tensor:
         return data.normalise(augment(images, recipe.augmentation, generator))
 
-    def make() -> Bilevel:
-        torch.manual_seed(derive(seed))
-        network = supernet(context.space, shape=data.shape, classes=data.classes).to(context.device)
-        return Bilevel(
-            context.space, network, data.weights, data.architecture, settings, seed=seed, prepare=prepare
+    def build(space: Space, own: int) -> SpaceNetwork:
+        torch.manual_seed(derive(own))
+        return supernet(space, shape=data.shape, classes=data.classes, **options).to(context.device)
+
+    def judge(network: SpaceNetwork, mix: Mix) -> tuple[float, ...]:
+        return worth(network, mix, data, selection)
+
+    def make() -> Search:
+        return differentiable_search(
+            context.space, data.weights, data.architecture, settings,
+            build=build, judge=judge, prepare=prepare, seed=seed,
         )  # fmt: skip
 
-    def one_shot(training: Bilevel, should_stop: ShouldStop) -> dict[str, float]:
-        inherited = context.network(_derived(context, training), "search", affine=False)
-        shared = training.network.state_dict()
-        inherited.load_state_dict({name: shared[name] for name in inherited.state_dict()})
-        recalibrate(inherited, data, weights)
-        return evaluate(inherited, data, selection, should_stop)
+    def one_shot(network: SpaceNetwork, architecture: Architecture, should_stop: ShouldStop) -> dict[str, float]:
+        sharing = one_architecture(network, architecture)
+        recalibrate(sharing, data, weights)
+        return evaluate(sharing, data, selection, should_stop)
 
-    training, curve = train(context, make, one_shot)
-    architecture = _derived(context, training)
+    training, curve = train(context, make, lambda search, stop: one_shot(search.network, search.architecture(), stop))
+    known = {training.architecture(): dict(curve[-1])}
+    found = {c: known.get(c) or one_shot(training.network, c, lambda: False) for c in training.candidates()}
+    architecture = max(found, key=lambda candidate: found[candidate]["accuracy"])
+    values = found[architecture]
+    context.metrics.set(
+        {series("archsearch_trial_objective", metric=name, split="selection"): value for name, value in values.items()}
+    )
     context.log(f"architecture {architecture.id}: {architecture.json()}")
     cost = context.cost(architecture)
     context.log(f"final network: {cost_text(cost)}")
-    return Message(metrics=dict(curve[-1]) | cost, architecture=dict(architecture.values), curve=context.curve(curve))
-
-
-def _derived(context: Context, training: Bilevel) -> Architecture:
-    with torch.no_grad():
-        return derive_architecture(context.space, training.mix())
+    return Message(metrics=values | cost, architecture=dict(architecture.values), curve=context.curve(curve))
