@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,8 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from archsearch.api import Space
 from archsearch.hardware import Deployed, export_onnx
 from archsearch.hardware.export import BATCHES, difference
+from archsearch.networks import network
+from archsearch.spaces import SPACES, space_of
 
 
 def trained_like(channels: int) -> nn.Sequential:
@@ -59,6 +63,35 @@ def test_an_exported_network_answers_as_pytorch_does(tmp_path: Path, channels: i
         expected = model.network.eval()(torch.from_numpy(normalised))
     assert logits.shape == (5, 10)
     assert float(np.abs(logits - expected.numpy()).max()) < 1e-5
+
+
+TINY: dict[str, Any] = {
+    "dartsCells": {"nodes": 1, "final": {"channels": 2, "cells": 3}},
+    "nasBench201": {"final": {"channels": 2, "cells": 1}},
+    "nasnetCells": {"nodes": 2, "final": {"channels": 2, "cells": 3}},
+    "enasMacro": {"layers": 3, "final": {"channels": 2}},
+    "mbconvChain": {
+        "stem": {"channels": 4, "separable": 4},
+        "stages": [{"channels": 4, "layers": 1}, {"channels": 6, "layers": 1, "stride": 2}],
+        "headChannels": 8,
+        "blocks": ["k3e1g2", "k5e2"],
+    },
+    "elasticChain": {
+        "stem": {"channels": 4},
+        "stages": [{"channels": 4, "depths": [1, 2]}, {"channels": 6, "depths": [1], "stride": 2}],
+        "headChannels": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_networks_of_every_space_can_be_exported(tmp_path: Path, name: str) -> None:
+    space = space_of(Space.model_validate({name: TINY[name]}))
+    torch.manual_seed(1)
+    built = network(space, space.sample(np.random.default_rng(1)), stack="final", shape=(1, 7, 6), classes=3)
+    for _ in range(10):
+        built(torch.randn(16, 1, 7, 6) * 2 + 1)
+    assert export_onnx(Deployed(built, (100.0,), (50.0,)), (1, 7, 6), tmp_path / "model.onnx") < 1e-5
 
 
 def test_the_file_names_its_ends_and_no_source_file(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from torch import nn
 from archsearch.networks.chooser import Mixture
 from archsearch.networks.operations import (
     DARTS_OPERATIONS,
+    ENAS_OPERATIONS,
     NASBENCH201_OPERATIONS,
+    NASNET_OPERATIONS,
     FactorizedReduce,
     ResidualReduction,
     Zero,
@@ -15,8 +17,14 @@ from archsearch.networks.operations import (
 
 SIZES = [(8, 8), (7, 5), (2, 2), (1, 1), (1, 6)]
 OPERATIONS = [
-    pytest.param(build, stride, id=f"{name}-{stride}")
-    for name, build in [*DARTS_OPERATIONS.items(), *NASBENCH201_OPERATIONS.items()]
+    pytest.param(build, stride, id=f"{space}-{name}-{stride}")
+    for space, operations in {
+        "darts": DARTS_OPERATIONS,
+        "nasbench201": NASBENCH201_OPERATIONS,
+        "nasnet": NASNET_OPERATIONS,
+        "enas": ENAS_OPERATIONS,
+    }.items()
+    for name, build in operations.items()
     for stride in (1, 2)
 ]
 
