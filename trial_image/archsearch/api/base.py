@@ -166,6 +166,8 @@ def quantity(text: str) -> float:
 
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+MAX_BATCH: Final = 64
+"""Most architectures that one trial is given: what it says of all of them must fit in a container's last message."""
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
 

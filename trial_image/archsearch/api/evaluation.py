@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from archsearch.api.base import Epochs, Fraction, Model, OneOf, Rule
+from archsearch.api.base import MAX_BATCH, Epochs, Fraction, Model, OneOf, Rule
 from archsearch.api.metrics import Metric
 from archsearch.api.task import VolumeSource
+from archsearch.api.weight_sharing import SharedWeights
 
 ScoreName = Literal[
     "gradNorm", "snip", "grasp", "synflow", "fisher", "jacobCov", "naswot", "zico", "parameters", "flops"
 ]
 """Scores of a network at initialisation, the larger the better."""
-MAX_BATCH: Final = 64
-"""Most architectures that one trial is given: what it says of all of them must fit in a container's last message."""
 Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
 
@@ -78,7 +77,7 @@ class TrainEvaluation(Model):
             field_path=".fidelities",
         ),
         Rule(
-            expression="size(self.fidelities) < 2 || self.fidelities == self.fidelities.sort()",
+            expression="size(self.fidelities) < 2 || self.fidelities.isSorted()",
             message="fidelities must be in ascending order",
             field_path=".fidelities",
         ),
@@ -176,6 +175,8 @@ class Evaluation(OneOf):
 
     train: TrainEvaluation | None = None
     """Train each from scratch, for a while."""
+    shared_weights: SharedWeights | None = None
+    """Train one supernet first, and evaluate each with the weights that it inherits."""
     zero_cost: ZeroCost | None = None
     """Score each at initialisation."""
     tabular: Tabular | None = None

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, FiniteFloat, StringConstraints
 
-from archsearch.api.base import ChoiceValue, Count, Model, ShortName, Timestamp
-from archsearch.api.evaluation import MAX_BATCH
+from archsearch.api.base import MAX_BATCH, ChoiceValue, Count, Model, ShortName, Timestamp
 from archsearch.api.metrics import LARGEST
 from archsearch.api.status import Artifact, HardwareProfile
 

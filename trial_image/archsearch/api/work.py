@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from archsearch.api.algorithm import Algorithm
-from archsearch.api.base import Model, ObjectName
+from archsearch.api.base import MAX_BATCH, Model, ObjectName
 from archsearch.api.evaluation import Evaluation
 from archsearch.api.metrics import LARGEST, usable
 from archsearch.api.search import Constraint, Export, Objective, Profile
@@ -103,9 +103,12 @@ class Message(TrialResult):
         return results
 
     def encode(self) -> str:
-        """Compact JSON of at most 4,096 bytes; the curve is thinned until it fits. ValueError if it cannot fit."""
-        message = self
-        while len(text := json.dumps(message.wire(), separators=(",", ":"))) > MAX_MESSAGE:
+        """Compact JSON of at most 4,096 bytes; the curve is thinned until it fits. ValueError if it cannot fit.
+
+        Results of many architectures are written by metric, so that its name is there once.
+        """
+        message, results = self, _columns(self.results)
+        while len(text := json.dumps(message.wire() | results, separators=(",", ":"))) > MAX_MESSAGE:
             if not message.curve:
                 raise ValueError(f"the termination message must be at most {MAX_MESSAGE} bytes, but got {len(text)}")
             message = message.model_copy(update={"curve": message.curve[1::2] if len(message.curve) > 1 else ()})
@@ -120,6 +123,29 @@ def _check_metrics(metrics: Mapping[str, float]) -> None:
             raise ValueError(f"metrics must have names like {METRIC_NAME}, but got {name[:80]!r}")
         if not usable(value):
             raise ValueError(f"metrics must be finite and at most {LARGEST:g}, but got {name}={value}")
+
+
+def _columns(results: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """By metric the value of each result, None where it has none; nothing where there are no results."""
+    if not results:
+        return {}
+    names = sorted({name for metrics in results for name in metrics})
+    columns = {name: [metrics.get(name) for metrics in results] for name in names}
+    return {"resultCount": len(results), "results": columns}
+
+
+def _rows(document: Any) -> Any:
+    """A message whose results are by metric with one for each architecture. Raises ValueError where they do not fit."""
+    columns = document.get("results")
+    if not isinstance(columns, dict):
+        return document
+    count = document.get("resultCount")
+    if not isinstance(count, int) or not 0 <= count <= MAX_BATCH:
+        raise ValueError(f"resultCount must be from 0 to {MAX_BATCH}, but got {count!r:.80}")
+    if wrong := [name for name, column in columns.items() if not isinstance(column, list) or len(column) != count]:
+        raise ValueError(f"results must have {count} values of each metric, but {wrong[0]!s:.80} has not")
+    rows = [{name: column[at] for name, column in columns.items() if column[at] is not None} for at in range(count)]
+    return document | {"results": rows}
 
 
 class InvalidMessage(ValueError):
@@ -139,9 +165,11 @@ def decode(text: str) -> Message:
     if not isinstance(document, dict):
         raise InvalidMessage(f"termination message must be a JSON object, but got {text[:120]!r}")
     try:
-        return Message.model_validate(document)
+        return Message.model_validate(_rows(document))
     except ValidationError as error:
         raise InvalidMessage(f"termination message: {explain(error)}") from None
+    except ValueError as error:
+        raise InvalidMessage(f"termination message: {error}") from None
 
 
 def explain(error: ValidationError) -> str:

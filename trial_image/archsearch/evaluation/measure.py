@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from archsearch.evaluation.resumable import ShouldStop
+from archsearch.networks import Mix
 from archsearch.tasks import ImageData, Split
 
 BATCH = 256
@@ -18,12 +19,17 @@ class Stopped(Exception):
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, data: ImageData, split: Split, should_stop: ShouldStop = lambda: False
+    network: nn.Module,
+    data: ImageData,
+    split: Split,
+    should_stop: ShouldStop = lambda: False,
+    *,
+    mix: Mix | None = None,
 ) -> dict[str, float]:
     """`accuracy` (a fraction of 1) and `loss` (mean cross-entropy) of the network on all images of the split.
 
-    The network is in evaluation mode meanwhile and its mode is restored. should_stop is asked before every batch of
-    BATCH images; Stopped is raised where it says yes.
+    mix: what a supernet is called with. The network is in evaluation mode meanwhile and its mode is restored.
+    should_stop is asked before every batch of BATCH images; Stopped is raised where it says yes.
     """
     device = next(network.parameters()).device
     mode = network.training
@@ -36,7 +42,7 @@ def evaluate(
                 raise Stopped
             images = data.normalise(split.images[start : start + BATCH].to(device))  # (B, C, H, W)
             labels = split.labels[start : start + BATCH].to(device)
-            logits = network(images.contiguous(memory_format=torch.channels_last))  # (B, classes)
+            logits = _call(network, images, mix)  # (B, classes)
             loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
             right += (logits.argmax(1) == labels).sum()
     finally:
@@ -45,7 +51,9 @@ def evaluate(
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, data: ImageData, split: Split, batches: int = 16) -> None:
+def recalibrate(
+    network: nn.Module, data: ImageData, split: Split, batches: int = 16, *, mix: Mix | None = None
+) -> None:
     """Set BatchNorm's running statistics to the means over the first images of the split.
 
     For weights that were trained in other company: a network that inherits a supernet's weights sees sums of two
@@ -63,7 +71,13 @@ def recalibrate(network: nn.Module, data: ImageData, split: Split, batches: int 
         images = split.images[start : start + BATCH]
         if start and len(images) < BATCH // 2:
             break  # a small rest would count as much as a whole batch
-        network(data.normalise(images.to(device)).contiguous(memory_format=torch.channels_last))
+        _call(network, data.normalise(images.to(device)), mix)
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum
     network.train(mode)
+
+
+def _call(network: nn.Module, images: Tensor, mix: Mix | None) -> Tensor:
+    images = images.contiguous(memory_format=torch.channels_last)
+    logits: Tensor = network(images) if mix is None else network(images, mix)
+    return logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,13 @@ ORDER, CHANGES, NETWORK = 0, 1, 2
 """What the random numbers of a place are for."""
 
 
+Place = tuple[int, int]
+"""Epoch and step."""
+Passes = Callable[[Tensor, Tensor, Place], tuple[Tensor, Tensor]]
+"""What a step computes from images (B, C, H, W), labels (B,) and its place: it adds to the weights' gradients, and
+returns the loss and the logits (B, classes), both detached."""
+
+
 class Diverged(RuntimeError):
     """The loss is no longer a number. str() says when, and what can be done."""
 
@@ -28,9 +36,20 @@ class Trainer:
     incomplete are left out; which images these are changes from epoch to epoch. All that is random follows from the
     seed and the place (epoch and step), so that a resumed training is bit-equal to an undisturbed one on the same
     machine with the same number of threads. The network must be on its device already; the data follow it.
+    passes: what a step computes; one pass of the network where it is left out.
     """
 
-    def __init__(self, network: nn.Module, data: ImageData, training: Training, *, epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        data: ImageData,
+        training: Training,
+        *,
+        epochs: int,
+        seed: int,
+        passes: Passes | None = None,
+    ) -> None:
+        self._passes = passes or self._one_pass
         self.network = network.to(memory_format=torch.channels_last)
         self.epochs = epochs
         self.epoch = 0
@@ -120,14 +139,19 @@ class Trainer:
         changes = generator(self._seed, self.epoch, self.step, CHANGES)
         images = self._data.normalise(augment(self._split.images[index], self._recipe.augmentation, changes))
         labels = self._split.labels[index]
-        logits = self.network(images.contiguous(memory_format=torch.channels_last))  # (B, C, H, W) to (B, classes)
-        loss = functional.cross_entropy(logits, labels)
         self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        images = images.contiguous(memory_format=torch.channels_last)
+        loss, logits = self._passes(images, labels, (self.epoch, self.step))
         nn.utils.clip_grad_norm_(self._parameters.values(), float(self._recipe.gradient_clip))
         self._optimiser.step()
-        self._loss += loss.detach() * len(index)
-        self._right += (logits.detach().argmax(1) == labels).sum()
+        self._loss += loss * len(index)
+        self._right += (logits.argmax(1) == labels).sum()
+
+    def _one_pass(self, images: Tensor, labels: Tensor, _place: Place) -> tuple[Tensor, Tensor]:
+        logits = self.network(images)
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), logits.detach()
 
 
 def load_network(network: nn.Module, weights: dict[str, Tensor]) -> None:

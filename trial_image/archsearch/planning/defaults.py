@@ -131,7 +131,8 @@ def _algorithm(spec: ArchitectureSearchSpec) -> tuple[Algorithm, str]:
 
 def _hardware(spec: ArchitectureSearchSpec) -> bool:
     """Whether a number that only hardware can tell matters."""
-    return any(item.metric in MEASURED for item in (*(spec.objectives or ()), *spec.constraints))
+    wanted = [item.metric for item in spec.objectives or ()] + [item.metric for item in spec.constraints]
+    return any(metric in MEASURED for metric in wanted)
 
 
 def _why_space(spec: ArchitectureSearchSpec) -> str:

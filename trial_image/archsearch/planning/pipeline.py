@@ -75,7 +75,9 @@ def search_work(spec: ArchitectureSearchSpec) -> WorkKind:
     """The kind of work that the trials of the search stage do."""
     if spec.evaluation is None:
         return "Supernet"
-    kinds: dict[str, WorkKind] = {"train": "Train", "zeroCost": "Score", "tabular": "Lookup"}
+    kinds: dict[str, WorkKind] = {
+        "train": "Train", "sharedWeights": "Evaluate", "zeroCost": "Score", "tabular": "Lookup",
+    }  # fmt: skip
     return kinds[spec.evaluation.member[0]]
 
 
@@ -150,8 +152,13 @@ def locate(search: Search, history: History, space: Space) -> Position:
 
 def prerequisites(search: Search) -> list[Item]:
     """What must be there before the first trial of the search: latency tables, and the weights that trials share."""
-    return [Item("Table", profile=profile.name) for profile in search.spec.profiles
-            if profile.search_latency and profile.search_latency.measured_table]  # fmt: skip
+    tables = [Item("Table", profile=profile.name) for profile in search.spec.profiles
+              if profile.search_latency and profile.search_latency.measured_table]  # fmt: skip
+    shared = search.spec.evaluation.shared_weights if search.spec.evaluation else None
+    if shared is None:
+        return tables
+    seed = derive_seed(search.spec.seed, "SharedWeights", 0)
+    return [*tables, Item("SharedWeights", seed=seed, epochs=shared.epochs)]
 
 
 def latency_tables(history: History) -> tuple[TableInput, ...]:

@@ -33,6 +33,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> Split:
+        """The first so many images."""
+        return Split(self.images[:count], self.labels[:count])
+
     def to(self, device: torch.device) -> Split:
         """The same images on a device."""
         return Split(self.images.to(device), self.labels.to(device))

@@ -24,6 +24,8 @@ from archsearch.work.files import sha256, sync_folder, write_whole
 
 MAGIC: Final = b"archsearch-checkpoint 1 "
 KEY: Final = "archsearch"
+DECIDES: Final = {"version", "spec", "task", "space", "algorithm", "evaluation", "objectives"}
+"""The parts of a work that its result depends on."""
 
 
 class BadCheckpoint(ValueError):
@@ -41,7 +43,7 @@ class Identity:
 
 def identity_of(work: Work) -> Identity:
     """The identity of a piece of work: of what is to be done, not of where."""
-    said = work.model_dump_json(by_alias=True, include={"version", "spec", "task", "space", "algorithm", "objectives"})
+    said = work.model_dump_json(by_alias=True, include=DECIDES)
     return Identity(work.search, work.trial, sha256(said.encode()))
 
 

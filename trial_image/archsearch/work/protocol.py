@@ -39,6 +39,8 @@ MAX_ERROR_JSON: Final = 3 * MAX_ERROR
 KINDS: Final[dict[WorkKind, str]] = {
     "Preflight": "archsearch.work.preflight",
     "Propose": "archsearch.work.propose",
+    "SharedWeights": "archsearch.work.shared_weights",
+    "Evaluate": "archsearch.work.evaluate",
     "Table": "archsearch.work.table",
     "Train": "archsearch.work.train",
     "Supernet": "archsearch.work.supernet",

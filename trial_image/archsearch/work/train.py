@@ -7,6 +7,7 @@ from archsearch.evaluation import Trainer, evaluate
 from archsearch.work.context import Context
 from archsearch.work.latency import search_cost
 from archsearch.work.loop import train
+from archsearch.work.score import best_of_pool
 
 
 def run(context: Context) -> Message:
@@ -14,7 +15,7 @@ def run(context: Context) -> Message:
 
     Metrics: accuracy and loss on the selection images after the last epoch; parameters and flops of the final network.
     """
-    architecture, data = context.architecture, context.data
+    architecture, data = best_of_pool(context), context.data
     cost = search_cost(context, architecture)
     recipe = context.work.task.member[1].training
 
