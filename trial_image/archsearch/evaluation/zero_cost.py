@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archsearch.api.evaluation import ScoreName
@@ -60,13 +61,13 @@ def score(name: ScoreName, network: nn.Module, batches: Batches) -> float:
 
 
 def grad_norm(network: nn.Module, batches: Batches) -> float:
-    """Sum over the weights of the Euclidean norms of the loss' gradients (Abdelfattah et al. 2021, section 3.1)."""
+    """Sum over the layers of the Euclidean norm of their weights' gradient (Abdelfattah et al. 2021, section 3.2)."""
     mean = _mean(_gradients(network, *batch) for batch in batches)
     return float(sum(gradient.norm() for gradient in mean))
 
 
 def snip(network: nn.Module, batches: Batches) -> float:
-    """Sum of |weight x gradient|: what removing single weights changes in the loss (Lee et al. 2019, equation 4)."""
+    """Sum of |weight x gradient|: what removing single weights changes in the loss (Lee et al. 2019)."""
     mean = _mean(_gradients(network, *batch) for batch in batches)
     return float(sum((w.detach() * g).abs().sum() for w, g in zip(_weights(network), mean, strict=True)))
 
@@ -74,8 +75,8 @@ def snip(network: nn.Module, batches: Batches) -> float:
 def grasp(network: nn.Module, batches: Batches) -> float:
     """-w'Hg: by how much shrinking all weights w raises the squared norm of the gradient g, H being the loss' Hessian.
 
-    Wang et al. (2020, equation 8) prune by -w (Hg), highest first; Abdelfattah et al. (2021, equation 1) sum it over a
-    network with this sign, the larger the better. Without the temperature of the former.
+    Wang et al. (2020) prune by -w (Hg), highest first; Abdelfattah et al. (2021, equation 1) sum it over a network with
+    this sign, the larger the better. Without the temperature of the former.
     """
     weights = _weights(network)
 
@@ -94,7 +95,7 @@ def grasp(network: nn.Module, batches: Batches) -> float:
 def synflow(network: nn.Module, batches: Batches) -> float:
     """log(1 + sum of w dR/dw), R being the sum of the outputs for an image of ones where every weight w is |w|.
 
-    Tanaka et al. (2020, equation 2). In float64 and without normalisation, which would undo the flow's size. The
+    Tanaka et al. (2020). In float64 and without normalisation, which would undo the flow's size. The
     logarithm keeps the order and makes a difference of orders of magnitude a number to search by; 1 is added so that a
     network through which nothing flows has 0. Only the shape of the images is looked at.
     """
@@ -116,14 +117,14 @@ def synflow(network: nn.Module, batches: Batches) -> float:
 def fisher(network: nn.Module, batches: Batches) -> float:
     """Sum over the channels of all convolutions and linear layers of half the mean square of a'dL/da over the images.
 
-    a: the channel's outputs for one image, before normalisation (Theis et al. 2018, equation 6; Turner et al. 2020).
+    a: the channel's outputs for one image, before normalisation (Theis et al. 2018; Turner et al. 2020).
     """
     outputs: list[tuple[Tensor, int]] = []
 
     def note(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         outputs.append((output, output.dim() - 1 if isinstance(module, nn.Linear) else 1))
 
-    layers = [module for module in network.modules() if any(p.dim() > 1 for p in module.parameters(recurse=False))]
+    layers = [module for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)]
     hooks = [layer.register_forward_hook(note) for layer in layers]
     total = 0.0
     try:
@@ -144,8 +145,8 @@ def fisher(network: nn.Module, batches: Batches) -> float:
 def jacob_cov(network: nn.Module, batches: Batches) -> float:
     """How little the gradients of the outputs by the image correlate between images.
 
-    Minus the sum of log(v + k) + 1/(v + k) over the eigenvalues v of their correlation matrix (Mellor et al. 2020,
-    version 1, section 3.1), k being JITTER. An image on which no output depends has an eigenvalue of 0, the worst.
+    Minus the sum of log(v + k) + 1/(v + k) over the eigenvalues v of their correlation matrix (the first version, 2020,
+    of Mellor et al. 2021), k being JITTER. An image on which no output depends has an eigenvalue of 0, the worst.
     """
     total = 0.0
     for images, _ in batches:
@@ -165,7 +166,7 @@ def naswot(network: nn.Module, batches: Batches) -> float:
 
     Mellor et al. (2021, section 3) have log det K. K is a matrix of whole numbers, so it either is singular (where two
     images have the same code, or a network has no ReLU) or has a logarithm of at least 0. With the identity added a
-    singular one has a score too: a low one, and 0 where there is no ReLU. Others change in the fifth digit.
+    singular one has a score too: a low one, and 0 where there is no ReLU. Others change by less than 1 in 50,000.
     """
     total = 0.0
     for images, _ in batches:
@@ -179,7 +180,7 @@ def naswot(network: nn.Module, batches: Batches) -> float:
 def zico(network: nn.Module, batches: Batches) -> float:
     """Sum over the layers of log(sum over weights of mean |gradient| / deviation of the gradient), both over batches.
 
-    Li et al. (2023, equation 17; the deviation is of the gradient as in the published code). What does not vary has no
+    Li et al. (2023; the deviation is of the gradient, as in the published code). What does not vary has no
     part in it, and a layer without gradient adds nothing. Raises ValueError where there are fewer than two batches.
     """
     if len(batches) < 2:
@@ -196,12 +197,14 @@ def zico(network: nn.Module, batches: Batches) -> float:
 
 def parameters(network: nn.Module, batches: Batches) -> float:
     """Trainable parameters: the baseline."""
-    return float(count(network, _shape(batches))[0])
+    _, channels, height, width = batches[0][0].shape
+    return float(count(network, (channels, height, width))[0])
 
 
 def flops(network: nn.Module, batches: Batches) -> float:
     """Operations for one image."""
-    return float(count(network, _shape(batches))[1])
+    _, channels, height, width = batches[0][0].shape
+    return float(count(network, (channels, height, width))[1])
 
 
 SCORES: Final[dict[ScoreName, Score]] = {
@@ -245,8 +248,3 @@ def _mean(each: Iterable[list[Tensor]]) -> list[Tensor]:
     for tensors in lists:
         total, number = [sum_ + tensor for sum_, tensor in zip(total, tensors, strict=True)], number + 1
     return [sum_ / number for sum_ in total]
-
-
-def _shape(batches: Batches) -> tuple[int, int, int]:
-    channels, height, width = batches[0][0].shape[1:]
-    return channels, height, width
