@@ -31,10 +31,10 @@ WORST: Final = -1e12
 JITTER: Final = 1e-5
 """Added to the eigenvalues of jacobCov, as published: a network that sees no difference has a finite score."""
 
-aten = torch.ops.aten
+_aten = torch.ops.aten
 ACTIVATIONS: Final = frozenset({
-    aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten.silu, aten.silu_, aten.hardswish, aten.hardswish_,
-    aten.gelu,
+    _aten.relu, _aten.relu_, _aten.hardtanh, _aten.hardtanh_, _aten.silu, _aten.silu_, _aten.hardswish,
+    _aten.hardswish_, _aten.gelu,
 })  # fmt: skip
 """ReLU and its relatives. hardtanh is what torch makes of ReLU6."""
 
@@ -73,7 +73,7 @@ def snip(network: nn.Module, batches: Batches) -> float:
 
 
 def grasp(network: nn.Module, batches: Batches) -> float:
-    """-w'Hg: by how much shrinking all weights w raises the squared norm of the gradient g, H being the loss' Hessian.
+    """-w'Hg: how fast half the squared norm of the gradient g grows when all weights w shrink; H is the loss' Hessian.
 
     Wang et al. (2020) prune by -w (Hg), highest first; Abdelfattah et al. (2021, equation 1) sum it over a network with
     this sign, the larger the better. Without the temperature of the former.
@@ -95,9 +95,9 @@ def grasp(network: nn.Module, batches: Batches) -> float:
 def synflow(network: nn.Module, batches: Batches) -> float:
     """log(1 + sum of w dR/dw), R being the sum of the outputs for an image of ones where every weight w is |w|.
 
-    Tanaka et al. (2020). In float64 and without normalisation, which would undo the flow's size. The
-    logarithm keeps the order and makes a difference of orders of magnitude a number to search by; 1 is added so that a
-    network through which nothing flows has 0. Only the shape of the images is looked at.
+    Tanaka et al. (2020). In float64 and without normalisation, which would undo the flow's size. The logarithm keeps
+    the order and makes a difference of orders of magnitude a number to search by; 1 is added so that a network through
+    which nothing flows has 0. Only the shape of the images is looked at.
     """
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
@@ -180,8 +180,8 @@ def naswot(network: nn.Module, batches: Batches) -> float:
 def zico(network: nn.Module, batches: Batches) -> float:
     """Sum over the layers of log(sum over weights of mean |gradient| / deviation of the gradient), both over batches.
 
-    Li et al. (2023; the deviation is of the gradient, as in the published code). What does not vary has no
-    part in it, and a layer without gradient adds nothing. Raises ValueError where there are fewer than two batches.
+    Li et al. (2023; the deviation is of the gradient, as in the published code). What does not vary has no part in it,
+    and a layer without gradient adds nothing. Raises ValueError where there are fewer than two batches.
     """
     if len(batches) < 2:
         raise ValueError(f"batches must hold at least 2 batches for zico, but got {len(batches)}")
@@ -246,5 +246,5 @@ def _mean(each: Iterable[list[Tensor]]) -> list[Tensor]:
     lists = iter(each)
     total, number = next(lists), 1
     for tensors in lists:
-        total, number = [sum_ + tensor for sum_, tensor in zip(total, tensors, strict=True)], number + 1
-    return [sum_ / number for sum_ in total]
+        total, number = [one + other for one, other in zip(total, tensors, strict=True)], number + 1
+    return [tensor / number for tensor in total]
