@@ -9,10 +9,12 @@ from archsearch.api import DartsCells
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.differentiable import Differentiable
 from archsearch.api.task import Dataset, ImageClassification, Task
-from archsearch.networks import SpaceNetwork, supernet
+from archsearch.evaluation import derive
+from archsearch.networks import Mix, SpaceNetwork, supernet
 from archsearch.spaces import Space, space_of
 from archsearch.supernets import Bilevel, Parts, Prepare, Recipe
-from archsearch.supernets.search import network_options
+from archsearch.supernets.search import Search, differentiable_search, network_options
+from archsearch.supernets.shared import worth
 from archsearch.tasks import ImageData, Split, load
 
 OPERATIONS = ("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3", "dil_conv_3x3")
@@ -63,4 +65,27 @@ def bilevel(
         space, network(space, dtype, settings), part(DIGITS.weights, images), part(DIGITS.architecture, images),
         Recipe.of(settings), seed=seed, prepare=prepare or (exactly if dtype is torch.float64 else plainly),
         parts=parts,
+    )  # fmt: skip
+
+
+def search(
+    settings: Differentiable,
+    *,
+    seed: int = 3,
+    images: int = 28,
+    space: Space = SPACE,
+    dtype: torch.dtype = torch.float32,
+) -> Search:
+    """A whole search of any method on the first images of both halves, as the work Supernet makes it."""
+
+    def build(of: Space, own: int) -> SpaceNetwork:
+        torch.manual_seed(derive(own))
+        return supernet(of, shape=SHAPE, classes=CLASSES, **network_options(settings)).to(dtype)
+
+    def judge(shared: SpaceNetwork, mix: Mix) -> tuple[float, ...]:
+        return worth(shared, mix, DIGITS, part(DIGITS.selection, 64))
+
+    return differentiable_search(
+        space, part(DIGITS.weights, images), part(DIGITS.architecture, images), settings,
+        build=build, judge=judge, prepare=exactly if dtype is torch.float64 else plainly, seed=seed,
     )  # fmt: skip
