@@ -17,7 +17,7 @@ from archsearch.api.task import Training
 from archsearch.evaluation import State
 from archsearch.networks import supernet
 from archsearch.spaces import Space, space_of
-from archsearch.supernets.enas import Enas
+from archsearch.supernets.enas import Enas, EnasReport
 from archsearch.tasks import ImageData
 from archsearch.work.checkpoint import Identity, decode, encode
 from tests.supernets.tiny import DIGITS, part
@@ -124,7 +124,7 @@ def test_a_resumed_search_is_bit_equal_to_an_undisturbed_one(stop: int) -> None:
     whole, first, again = enas(), enas(), enas()
     reports = [whole.run_epoch(go_on) for _ in range(2)]
     asked = chain(repeat(False, stop), repeat(True))
-    found = list(iter(lambda: first.run_epoch(lambda: next(asked)), None))
+    found: list[EnasReport | None] = list(iter(lambda: first.run_epoch(lambda: next(asked)), None))
     again.load(copied(first.state()))
     while again.epoch < 2:
         found.append(again.run_epoch(go_on))

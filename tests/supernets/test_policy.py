@@ -73,9 +73,9 @@ def test_architectures_are_drawn_as_often_as_they_are_probable(controller: Contr
             probability = float(made.of(one).log_probability.exp())
             deviation = math.sqrt(probability * (1 - probability) / 3000)
             assert abs(counts[one] / 3000 - probability) < 4 * deviation
-        for one in drawn[:50]:
-            assert SPACE.architecture(one.architecture.values) == one.architecture
-            assert made.of(one.architecture).log_probability == one.log_probability
+        for found, log_probability in drawn[:50]:
+            assert SPACE.architecture(found.values) == found
+            assert made.of(found).log_probability == log_probability
 
 
 def test_only_the_lstm_knows_the_choices_before() -> None:
