@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from archsearch.api.base import Model, ModuleName, OneOf, Rule
 from archsearch.api.differentiable import Differentiable
+from archsearch.api.enas import Enas
 
 SettingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", min_length=1, max_length=63)]
 SettingValue = Annotated[str, StringConstraints(max_length=1024)]
@@ -79,8 +80,10 @@ class Algorithm(OneOf):
     """A searcher in the user's own image."""
     differentiable: Differentiable | None = None
     """Trains one supernet that holds all architectures, together with the weights that mix them."""
+    enas: Enas | None = None
+    """Trains one supernet, and by turns a controller that draws architectures from it."""
 
     @property
     def proposes(self) -> bool:
         """Whether a searcher proposes architectures to trials; otherwise each trial is one whole search."""
-        return self.differentiable is None
+        return self.differentiable is None and self.enas is None

@@ -51,6 +51,8 @@ KINDS: Final[dict[WorkKind, str]] = {
     "Export": "archsearch.work.export",
 }
 """The module of each kind; its `run` does the work. Imported when needed: bad input is refused without torch."""
+ENAS: Final = "archsearch.work.enas"
+"""The module of Supernet where the algorithm is `enas`."""
 
 
 def main(interruption: Interruption, environment: Mapping[str, str] = os.environ) -> int:
@@ -115,7 +117,8 @@ def _work(interruption: Interruption, work: Work, target: Path) -> int:
 
     make_deterministic()
     context = Context(work, metrics, interruption, log)
-    message: Message = importlib.import_module(KINDS[work.spec.work]).run(context)
+    module = ENAS if work.spec.work == "Supernet" and work.algorithm.enas else KINDS[work.spec.work]
+    message: Message = importlib.import_module(module).run(context)
     interruption.finish()
     log(f"result: {json.dumps(message.metrics)}")
     write_message(message, target)
