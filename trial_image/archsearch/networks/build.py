@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 import torch
@@ -16,6 +17,7 @@ from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
 from archsearch.networks.darts import DartsNetwork
 from archsearch.networks.elastic import crop, elastic_network
 from archsearch.networks.enas_macro import EnasMacroNetwork
+from archsearch.networks.fused import FusedCell
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
 from archsearch.spaces import Architecture, Space
@@ -25,7 +27,7 @@ Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 
 NETWORKS: Final[dict[type, Any]] = {
-    DartsCells: DartsNetwork,
+    DartsCells: partial(DartsNetwork, cell=FusedCell),
     NasBench201: NasBench201Network,
     NasnetCells: NasnetNetwork,
     EnasMacro: EnasMacroNetwork,

@@ -62,7 +62,11 @@ class Cell(nn.Module):
 
     def forward(self, before_previous: Tensor, previous: Tensor, mix: Mix | None) -> Tensor:
         """(N, inputs, H, W) twice -> (N, nodes x channels, H, W), or half as high and wide from a reduction cell."""
-        states = [self.before_previous(before_previous), self.previous(previous)]
+        return self.nodes([self.before_previous(before_previous), self.previous(previous)], mix)
+
+    def nodes(self, states: list[Tensor], mix: Mix | None) -> Tensor:
+        """The nodes after each other, from the cell's two inputs with its own number of channels."""
+        states = list(states)
         for node, (name, sources) in enumerate(self.sources):
             inputs = {source: self.edges[f"{node}/{source}"] for source in connected(mix, name, sources)}
             states.append(weighted_sum(mix, name, {s: edge(states[s], mix) for s, edge in inputs.items()}))
@@ -70,7 +74,10 @@ class Cell(nn.Module):
 
 
 class DartsNetwork(SpaceNetwork):
-    """Cells at one third and two thirds of the depth reduce: half the height and width, twice the channels."""
+    """Cells at one third and two thirds of the depth reduce: half the height and width, twice the channels.
+
+    cell: how the cells are computed.
+    """
 
     def __init__(
         self,
@@ -81,6 +88,7 @@ class DartsNetwork(SpaceNetwork):
         image_channels: int,
         classes: int,
         affine: bool,
+        cell: type[Cell] = Cell,
     ) -> None:
         super().__init__()
         outputs = STEM_MULTIPLIER * stack.channels
@@ -90,16 +98,17 @@ class DartsNetwork(SpaceNetwork):
         for index in range(stack.cells):
             reduces = index in (stack.cells // 3, 2 * stack.cells // 3)
             channels *= 2 if reduces else 1
-            cell = Cell(
-                chooser,
-                settings,
-                reduces=reduces,
-                previous_reduces=previous_reduces,
-                inputs=inputs,
-                channels=channels,
-                affine=affine,
+            self.cells.append(
+                cell(
+                    chooser,
+                    settings,
+                    reduces=reduces,
+                    previous_reduces=previous_reduces,
+                    inputs=inputs,
+                    channels=channels,
+                    affine=affine,
+                )
             )
-            self.cells.append(cell)
             inputs, previous_reduces = (inputs[1], settings.nodes * channels), reduces
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(inputs[1], classes)

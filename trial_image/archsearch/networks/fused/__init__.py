@@ -1,0 +1,12 @@
+"""Cells of mixtures computed at once, with gradients written by hand, on the CPU.
+
+What it rests on: all edges that leave a state are computed together, so that its ReLU, its pools and the copies that
+it is read in are made once; the mixing weight is the scale of an operation's last normalisation, so that neither a
+product nor its gradient is computed; only the gradients that are asked for are computed, and nothing is kept for the
+others; what is cheap to compute is not kept but computed again; and gradients of depthwise convolutions are written as
+those calls for which oneDNN has fast kernels.
+"""
+
+from archsearch.networks.fused.cell import FusedCell
+
+__all__ = ["FusedCell"]

@@ -1,0 +1,114 @@
+"""All that leaves one state of a cell, forward and backward by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from archsearch.networks.fused.maps import beside, channels_last, product
+from archsearch.networks.fused.norms import Statistics
+from archsearch.networks.fused.operations import BRANCHES, Branch, Call, Wanted
+from archsearch.networks.fused.plan import Group, Source
+from archsearch.networks.fused.state import Collected, Rectified
+from archsearch.networks.fused.unweighted import SHARED, Shared
+
+
+@dataclass
+class Departure:
+    """What the gradient of the edges that leave a state needs. state: before ReLU."""
+
+    plan: Source
+    state: Tensor
+    rectified: Rectified
+    branches: list[list[Branch]]
+    shared: list[Shared]
+
+
+def depart(
+    plan: Source,
+    state: Tensor,
+    mix: Tensor,
+    weights: Iterator[Tensor],
+    sums: list[Tensor | None],
+    statistics: Statistics,
+    *,
+    keeps: bool,
+) -> Departure:
+    """Add to each node's sum what the state's edges give it.
+
+    mix: the mixing weights of all edges of the cell. weights: those of the convolutions, from here on. keeps: whether
+    the gradient of the weights is going to be asked for.
+    """
+    rectified = Rectified(state)
+    branches = []
+    for group in plan.groups:
+        scales = _of_group(mix, group).t().repeat_interleave(state.shape[1], dim=1)  # (alternatives, edges x C)
+        found, total = [], None
+        for operation in group.operations:
+            joined = [torch.cat(list(islice(weights, len(layer)))) for layer in operation.convolutions]
+            call = Call(len(group.nodes), plan.stride, joined, operation.norms, scales[operation.at], statistics, keeps)
+            output, branch = BRANCHES[operation.name](rectified, call)
+            found.append(branch)
+            total = output if total is None else total.add_(output)
+        branches.append(found)
+        if total is not None:
+            for node, part in zip(group.nodes, total.chunk(len(group.nodes), dim=1), strict=True):
+                _add(sums, node, part)
+    shared: list[Shared] = []
+    for unweighted in plan.shared:
+        operation_pass = SHARED[unweighted.name](state, plan.stride, unweighted.norms, statistics)
+        shared.append(operation_pass)
+        for node, weight in zip(unweighted.nodes, mix[list(unweighted.places)].tolist(), strict=True):
+            _add(sums, node, operation_pass.output, weight)
+    rectified.forget()
+    return Departure(plan, state, rectified, branches, shared)
+
+
+def back(
+    departure: Departure, mix: Tensor, by_mix: Tensor, nodes: Sequence[Tensor], wanted: Wanted
+) -> tuple[Tensor | None, list[Tensor]]:
+    """The gradients by the state, where it is wanted, and by the weights, each of one convolution of one edge.
+
+    by_mix: is filled, where it is wanted. nodes: the gradient of each node. The departure is used up.
+    """
+    collected = Collected()
+    by_weights: list[Tensor] = []
+    for group, branches in zip(departure.plan.groups, departure.branches, strict=True):
+        edges = len(group.nodes)
+        gradient = beside([nodes[node] for node in group.nodes])
+        for operation, at in zip(group.operations, range(len(branches)), strict=True):
+            found, by_scale = branches[at].backward(gradient, departure.rectified, collected, wanted)
+            by_weights += [part for each in found for part in each.chunk(edges)]
+            if wanted.mix:
+                _of_group(by_mix, group)[:, operation.at] = by_scale.view(edges, -1).sum(1)
+        branches.clear()
+    departure.rectified.forget()
+    by_state = collected.total(departure.rectified) if wanted.state else None
+    for unweighted, shared in zip(departure.plan.shared, departure.shared, strict=True):
+        places = list(unweighted.places)
+        if wanted.mix:
+            by_mix[places] = torch.stack([product(nodes[node], shared.output) for node in unweighted.nodes])
+        if by_state is not None:
+            weighted: list[Tensor | None] = [None]
+            for node, weight in zip(unweighted.nodes, mix[places].tolist(), strict=True):
+                _add(weighted, 0, nodes[node], weight)
+            assert weighted[0] is not None  # noqa: S101 - it has nodes
+            by_state += shared.backward(weighted[0], departure.state)
+    return by_state, by_weights
+
+
+def _of_group(values: Tensor, group: Group) -> Tensor:
+    """(edges, alternatives), a view."""
+    return values.narrow(0, group.first, len(group.nodes) * group.alternatives).view(-1, group.alternatives)
+
+
+def _add(sums: list[Tensor | None], at: int, term: Tensor, weight: float = 1.0) -> None:
+    total = sums[at]
+    if total is None:
+        sums[at] = channels_last(term * weight)
+    else:
+        total.add_(term, alpha=weight)

@@ -1,0 +1,68 @@
+"""A state of a cell as its edges read it, and the gradient that they give back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from archsearch.networks.fused.maps import before_relu, beside, channels_last
+from archsearch.networks.operations import from_odd_pixels
+
+Pixels = Literal["all", "even", "odd"]
+"""Those that an operation sees: of even or odd row and column, where it strides."""
+
+
+class Rectified:
+    """A state after ReLU. Every form of it is made once in a pass."""
+
+    def __init__(self, state: Tensor) -> None:
+        self.map = torch.relu(state)
+        self._made: dict[tuple[Pixels, int], Tensor] = {}
+
+    def read(self, pixels: Pixels, edges: int) -> Tensor:
+        """What so many edges read, beside each other."""
+        if (pixels, edges) not in self._made:
+            self._made[pixels, edges] = beside([self._pixels(pixels)] * edges)
+        return self._made[pixels, edges]
+
+    def forget(self) -> None:
+        """The pass is over: keep the state alone."""
+        self._made.clear()
+
+    def _pixels(self, pixels: Pixels) -> Tensor:
+        if pixels == "all":
+            return self.map
+        return channels_last((self.map if pixels == "even" else from_odd_pixels(self.map))[:, :, ::2, ::2])
+
+
+class Collected:
+    """The gradient by a state after ReLU, added up over what reads it."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Pixels, Tensor] = {}
+
+    def add(self, pixels: Pixels, gradient: Tensor, edges: int) -> None:
+        """Add what so many edges give, beside each other."""
+        first, *others = gradient.chunk(edges, dim=1)
+        if pixels in self._sums:
+            self._sums[pixels] += first
+        elif others:
+            self._sums[pixels] = first + others.pop()
+        else:
+            self._sums[pixels] = first
+        for other in others:
+            self._sums[pixels] += other
+
+    def total(self, state: Rectified) -> Tensor:
+        """The gradient by the state before ReLU."""
+        total = self._sums.get("all")
+        if total is None:
+            total = torch.zeros_like(state.map)
+        if "even" in self._sums:
+            total[:, :, ::2, ::2] += self._sums["even"]
+        if "odd" in self._sums:
+            height, width = (size // 2 for size in total.shape[-2:])
+            total[:, :, 1::2, 1::2] += self._sums["odd"][:, :, :height, :width]
+        return before_relu(total, state.map)
