@@ -8,6 +8,9 @@ CELLS = "spec.space.dartsCells"
 EVOLUTION = "spec.algorithm.regularizedEvolution"
 TRAIN = "spec.evaluation.train"
 DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
+ENAS = {"spec.algorithm": {"enas": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
+SHARED = {"spec.evaluation": {"sharedWeights": {}}, "spec.earlyStopping": REMOVED}
+LOSS = "spec.algorithm.differentiable.hardwareLoss"
 ZERO_COST = {"spec.evaluation": {"zeroCost": {}}, "spec.earlyStopping": REMOVED}
 TABULAR = {
     "spec.evaluation": {"tabular": {"volume": {"claimName": "t"}, "columns": [{"metric": "accuracy", "column": "a"}]}},
@@ -166,6 +169,30 @@ BAD_SPECS = [
     ("earlyStopping without training", {"spec.evaluation": {"zeroCost": {}}}, "spec.earlyStopping"),
     ("evaluation of whole searches", {"spec.algorithm": {"differentiable": {}}, "spec.earlyStopping": REMOVED},
      "spec.evaluation"),
+    ("evaluation beside a controller", {"spec.algorithm": {"enas": {}}, "spec.earlyStopping": REMOVED},
+     "spec.evaluation"),
+    ("earlyStopping of a controller", {"spec.algorithm": {"enas": {}}, "spec.evaluation": REMOVED},
+     "spec.earlyStopping"),
+    ("a controller that compares nothing", {**ENAS, "spec.algorithm.enas.samples": 1}, "spec.algorithm.enas.samples"),
+    ("a controller of no kind", {**ENAS, "spec.algorithm.enas.controller": "GRU"}, "spec.algorithm.enas.controller"),
+    ("a tanh of nothing", {**ENAS, "spec.algorithm.enas.tanhConstant": "0"}, "spec.algorithm.enas.tanhConstant"),
+    ("shared weights with nowhere to keep them", {**SHARED, "spec.artifacts": REMOVED, "spec.export": REMOVED},
+     "spec.artifacts"),
+    ("a sandwich of words", {**SHARED, "spec.evaluation.sharedWeights.sampling": "Sandwich"},
+     "spec.evaluation.sharedWeights.sampling"),
+    ("distillation without a sandwich", {**SHARED, "spec.evaluation.sharedWeights.distillation": True},
+     "spec.evaluation.sharedWeights.distillation"),
+    ("a table with nowhere to keep it",
+     {"spec.profiles.0.searchLatency": {"measuredTable": {}}, "spec.artifacts": REMOVED, "spec.export": REMOVED},
+     "spec.artifacts"),
+    ("two ways to know latency", {"spec.profiles.0.searchLatency": {"trial": {}, "measuredTable": {}}},
+     "spec.profiles.0.searchLatency"),
+    ("a cost of no profile", {**DARTS, f"{LOSS}": {"metric": "latencyMs", "target": "5"}}, f"{LOSS}.profile"),
+    ("a cost without a table", {**DARTS, f"{LOSS}": {"profile": "t4", "target": "5"}}, f"{LOSS}.profile"),
+    ("a cost without a target", {**DARTS, f"{LOSS}": {"metric": "flops"}}, f"{LOSS}.target"),
+    ("a cost with a target of nothing", {**DARTS, f"{LOSS}": {"metric": "flops", "target": "0"}}, f"{LOSS}.target"),
+    ("a searcher that is no class", {"spec.algorithm": {"custom": {"module": "mine.search"}}},
+     "spec.algorithm.custom.module"),
     ("a shorter training that is longer", {f"{TRAIN}.fidelities": [3, 10]}, f"{TRAIN}.fidelities"),
     ("shorter trainings in no order", {f"{TRAIN}.fidelities": [3, 1]}, f"{TRAIN}.fidelities"),
     ("halving and fidelities", {f"{TRAIN}.fidelities": [1], f"{TRAIN}.halving": {}}, f"{TRAIN}.fidelities"),

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 
 from archsearch.api.base import DecimalString, Epochs, Fraction, Model, PositiveDecimal, Rule, at_most, cel_list
+from archsearch.api.hardware_loss import HardwareLoss
 from archsearch.api.methods import (
     BASE,
     METHODS,
@@ -148,6 +149,8 @@ class Differentiable(Model):
     """Architectures that are drawn."""
     finetune_epochs: Annotated[int, Field(ge=1, le=100)] | None = None
     """Epochs of training after each decision."""
+    hardware_loss: HardwareLoss | None = None
+    """Learn to be cheap as well: the expected cost of the network is a part of the architecture's loss."""
 
     rules = (
         Rule(

@@ -44,6 +44,8 @@ MUTABLE: Final = ("budget", "suspend", "queue")
 """What may be changed while a search runs."""
 DEFAULT_PROFILE: Final = "default"
 """The profile that stands for the trials' own hardware where no profile is defined."""
+PROPOSES: Final = "(!has(self.algorithm) || (!has(self.algorithm.differentiable) && !has(self.algorithm.enas)))"
+"""`Algorithm.proposes` in CEL."""
 
 
 class Budget(Model):
@@ -195,6 +197,20 @@ def _shares_weights(self: ArchitectureSearchSpec) -> str | None:
     return None
 
 
+def _loss_has_its_table(self: ArchitectureSearchSpec) -> str | None:
+    settings = self.algorithm.differentiable if self.algorithm else None
+    if settings is None or settings.hardware_loss is None or settings.hardware_loss.profile is None:
+        return None
+    name = settings.hardware_loss.profile
+    tables = [p.name for p in self.profiles if p.search_latency and p.search_latency.trial is None]
+    if name in tables:
+        return None
+    return (
+        "algorithm.differentiable.hardwareLoss.profile must be one of profiles with a table in searchLatency, "
+        f"but got {name}"
+    )
+
+
 def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
     if self.evaluation is None or self.evaluation.tabular is None or self.objectives is None:
         return None
@@ -296,12 +312,21 @@ class ArchitectureSearchSpec(Model):
             field_path=".evaluation.sharedWeights.sampling",
         ),
         Rule(
+            expression="!has(self.algorithm) || !has(self.algorithm.differentiable) || "
+            "!has(self.algorithm.differentiable.hardwareLoss) || "
+            "!has(self.algorithm.differentiable.hardwareLoss.profile) || "
+            "self.profiles.exists(p, p.name == self.algorithm.differentiable.hardwareLoss.profile && "
+            "has(p.searchLatency) && !has(p.searchLatency.trial))",
+            message="hardwareLoss.profile must be one of profiles with a table in searchLatency",
+            field_path=".algorithm.differentiable.hardwareLoss.profile",
+        ),
+        Rule(
             expression="!has(self.export) || self.export.format == 'None' || self.retrain.topK > 0",
             message="retrain.topK must be at least 1 for an export: there are no weights to export otherwise",
             field_path=".retrain.topK",
         ),
         Rule(
-            expression="!has(self.earlyStopping) || ((!has(self.algorithm) || !has(self.algorithm.differentiable)) && "
+            expression=f"!has(self.earlyStopping) || ({PROPOSES} && "
             "(!has(self.evaluation) || has(self.evaluation.train)))",
             message="earlyStopping must be set only where trials train one network each",
             field_path=".earlyStopping",
@@ -314,7 +339,7 @@ class ArchitectureSearchSpec(Model):
             field_path=".algorithm",
         ),
         Rule(
-            expression="!has(self.evaluation) || !has(self.algorithm) || !has(self.algorithm.differentiable)",
+            expression=f"!has(self.evaluation) || {PROPOSES}",
             message="evaluation must not be set where each trial is one whole search",
             field_path=".evaluation",
         ),
@@ -345,5 +370,6 @@ class ArchitectureSearchSpec(Model):
         _table_has_objectives,
         _tables_need_artifacts,
         _shares_weights,
+        _loss_has_its_table,
         _stop_needs_curve,
     )

@@ -14,6 +14,8 @@ from archsearch.supernets.shared import one_architecture, worth
 from archsearch.tasks import augment
 from archsearch.work.context import Context, cost_text
 from archsearch.work.errors import UserError
+from archsearch.work.hardware_loss import penalty_of
+from archsearch.work.latency import latencies
 from archsearch.work.loop import train
 from archsearch.work.metrics import series
 
@@ -31,7 +33,7 @@ def run(context: Context) -> Message:
         raise UserError(f"algorithm must be differentiable for Supernet, but got {context.work.algorithm.member[0]}")
     data, seed, recipe = context.data, context.work.spec.seed, context.work.task.member[1].training
     selection, weights = data.selection.to(context.device), data.weights.to(context.device)
-    options = network_options(settings)
+    options, penalise = network_options(settings), penalty_of(context, settings.hardware_loss)
 
     def prepare(images: Tensor, generator: torch.Generator) -> Tensor:
         return data.normalise(augment(images, recipe.augmentation, generator))
@@ -46,7 +48,7 @@ def run(context: Context) -> Message:
     def make() -> Search:
         return differentiable_search(
             context.space, data.weights, data.architecture, settings,
-            build=build, judge=judge, prepare=prepare, seed=seed,
+            build=build, judge=judge, prepare=prepare, seed=seed, penalise=penalise,
         )  # fmt: skip
 
     def one_shot(network: SpaceNetwork, architecture: Architecture, should_stop: ShouldStop) -> dict[str, float]:
@@ -65,4 +67,5 @@ def run(context: Context) -> Message:
     context.log(f"architecture {architecture.id}: {architecture.json()}")
     cost = context.cost(architecture)
     context.log(f"final network: {cost_text(cost)}")
+    cost |= {key: latency(architecture) for key, latency in latencies(context).items()}
     return Message(metrics=values | cost, architecture=dict(architecture.values), curve=context.curve(curve))
