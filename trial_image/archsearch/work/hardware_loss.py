@@ -18,8 +18,9 @@ from archsearch.work.latency import table_of
 
 MICROSECONDS: Final = 1000.0
 """In a millisecond: a logarithm needs a cost above 1."""
-COUNTED: Final = 300
-"""Random networks that a table of parameters or FLOPs is fitted to; none of them gets weights."""
+COUNTED: Final = 2
+"""Random networks for each option of the space that a table of parameters or FLOPs is fitted to; none of them gets
+weights."""
 
 
 def penalty_of(context: Context, settings: HardwareLoss | None) -> Callable[[Space], Penalty] | None:
@@ -60,7 +61,8 @@ def _table(context: Context, settings: HardwareLoss) -> CostTable:
         def cost(architecture: Architecture) -> float:
             return context.cost(architecture)[settings.metric]
 
-        table = fit(context.space, cost, COUNTED, metric=settings.metric, shape=context.data.shape)
+        networks = max(40, COUNTED * sum(len(choice.options) for choice in context.space.choices))
+        table = fit(context.space, cost, networks, metric=settings.metric, shape=context.data.shape)
     context.log(
         f"expected {settings.metric}: from {table.networks} networks, off by {table.error:.1%} on those that the table "
         "was not fitted to"
