@@ -23,6 +23,7 @@ VARIANTS: dict[str, Json] = {
         "spec.evaluation": REMOVED,
         "spec.earlyStopping": REMOVED,
     },
+    "enas": {"spec.algorithm": {"enas": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED},
     "random on digits": {
         "spec.algorithm": {"random": {}},
         "spec.evaluation": {"train": {"epochs": 3}},
