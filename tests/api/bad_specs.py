@@ -5,6 +5,9 @@ from specs import REMOVED
 DATASET = "spec.task.imageClassification.dataset"
 TRAINING = "spec.task.imageClassification.training"
 CELLS = "spec.space.dartsCells"
+A = {"name": "a", "options": ["x"]}
+B = {"name": "b", "options": ["y"]}
+CUSTOM = {"module": "mine.nets:Net", "choices": [A]}
 EVOLUTION = "spec.algorithm.regularizedEvolution"
 TRAIN = "spec.evaluation.train"
 DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
@@ -96,6 +99,16 @@ BAD_SPECS = [
     ("no stages", {"spec.space": {"mbconvChain": {"stages": []}}}, "spec.space.mbconvChain.stages"),
     ("an odd width of a stem", {"spec.space": {"elasticChain": {"stem": {"channels": 3}}}},
      "spec.space.elasticChain.stem.channels"),
+    ("seventeen layers", {"spec.space": {"resolutionTrellis": {"layers": 17}}}, "spec.space.resolutionTrellis.layers"),
+    ("one resolution", {"spec.space": {"resolutionTrellis": {"levels": 1}}}, "spec.space.resolutionTrellis.levels"),
+    ("no motifs", {"spec.space": {"hierarchicalMotifs": {"motifs": 0}}}, "spec.space.hierarchicalMotifs.motifs"),
+    ("no class", {"spec.space": {"custom": {**CUSTOM, "module": "mine.nets"}}}, "spec.space.custom.module"),
+    ("a path for a class", {"spec.space": {"custom": {**CUSTOM, "module": "../data/x.py:Net"}}},
+     "spec.space.custom.module"),
+    ("no choices", {"spec.space": {"custom": {**CUSTOM, "choices": []}}}, "spec.space.custom.choices"),
+    ("a number with a zero in front",
+     {"spec.space": {"custom": {**CUSTOM, "choices": [{"name": "a", "options": ["01"]}]}}},
+     "spec.space.custom.choices.0.options.0"),
     ("one operation", {f"{CELLS}.operations": ["sep_conv_3x3"]}, f"{CELLS}.operations"),
     ("nothing to select on", {"spec.task.imageClassification.selectionPercent": 0},
      "spec.task.imageClassification.selectionPercent"),
@@ -149,6 +162,17 @@ BAD_SPECS = [
     ("the same depth twice", {"spec.space": {"elasticChain": {"stages": [{"channels": 8, "depths": [2, 2]}]}}},
      "spec.space.elasticChain.stages.0.depths"),
     ("an even kernel", {"spec.space": {"elasticChain": {"kernels": [3, 4]}}}, "spec.space.elasticChain.kernels"),
+    ("the same option twice", {"spec.space": {"custom": {**CUSTOM, "choices": [{"name": "a", "options": ["1", "1"]}]}}},
+     "spec.space.custom.choices.0.options"),
+    ("two choices of one name", {"spec.space": {"custom": {**CUSTOM, "choices": [A, A]}}}, "spec.space.custom.choices"),
+    ("a choice that depends on nothing there is",
+     {"spec.space": {"custom": {**CUSTOM, "choices": [A, {**B, "when": [{"choice": "a", "option": "z"}]}]}}},
+     "spec.space.custom.choices"),
+    ("a choice that depends on itself",
+     {"spec.space": {"custom": {**CUSTOM, "choices": [{**A, "when": [{"choice": "a", "option": "x"}]}]}}},
+     "spec.space.custom.choices"),
+    ("a mixture of motifs", {**DARTS, "spec.space": {"hierarchicalMotifs": {}}}, "spec.algorithm"),
+    ("a mixture that is said to be none", {**DARTS, "spec.space": {"custom": CUSTOM}}, "spec.algorithm"),
     ("a mixture of what cannot be mixed", {**DARTS, "spec.space": {"elasticChain": {}}}, "spec.algorithm"),
     ("a learning rate that rises", {**DARTS, "spec.algorithm.differentiable.learningRateMin": "0.1"},
      "spec.algorithm.differentiable.learningRateMin"),

@@ -38,6 +38,20 @@ VARIANTS: dict[str, Json] = {
             "elasticChain": {"stages": [{"channels": 8, "depths": [1, 2]}], "kernels": [3], "expansions": [2]}
         }
     },
+    "trellis": {"spec.space": {"resolutionTrellis": {}}},
+    "motifs": {"spec.space": {"hierarchicalMotifs": {}}},
+    "custom": {
+        "spec.space": {
+            "custom": {
+                "module": "mine.nets:Net",
+                "choices": [
+                    {"name": "depth", "options": ["1", "2"]},
+                    {"name": "block/2", "options": ["a"], "when": [{"choice": "depth", "option": "2"}]},
+                ],
+                "search": {"width": "8"},
+            }
+        }
+    },
     "a table": {
         "spec.evaluation": {
             "tabular": {"volume": {"claimName": "t"}, "columns": [{"metric": "accuracy", "column": "a"}]}

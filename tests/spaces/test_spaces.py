@@ -5,7 +5,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Sequence
-from math import comb, factorial, prod
+from math import comb, factorial, isqrt, prod
 
 import numpy as np
 import pytest
@@ -57,12 +57,34 @@ def elastic(*depths: tuple[int, ...], kernels: tuple[int, ...], expansions: tupl
     return space_of(SpaceSpec(elastic_chain=chain))
 
 
+def trellis(**given: object) -> Space:
+    return space_of(SpaceSpec.model_validate({"resolutionTrellis": given}))
+
+
+def motifs(count: int, motif_nodes: int, cell_nodes: int) -> Space:
+    given = {"motifs": count, "motifNodes": motif_nodes, "cellNodes": cell_nodes}
+    return space_of(SpaceSpec.model_validate({"hierarchicalMotifs": given}))
+
+
+def custom(*choices: dict[str, object]) -> Space:
+    return space_of(SpaceSpec.model_validate({"custom": {"module": "a.b:C", "choices": choices}}))
+
+
 DARTS = space_of(SpaceSpec(darts_cells=DartsCells()))
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201()))
 NASNET = space_of(SpaceSpec(nasnet_cells=NasnetCells()))
 MACRO = space_of(SpaceSpec(enas_macro=EnasMacro()))
 MBCONV = space_of(SpaceSpec(mbconv_chain=MbconvChain()))
 ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
+TRELLIS = trellis()
+MOTIFS = motifs(6, 4, 5)
+CUSTOM = custom(
+    {"name": "depth", "options": ["1", "2"]},
+    {"name": "block/1", "options": ["conv", "pool"]},
+    {"name": "block/2", "options": ["conv", "pool"], "when": [{"choice": "depth", "option": "2"}]},
+    {"name": "kernel", "options": ["3", "5", "7"],
+     "when": [{"choice": "block/1", "option": "conv"}, {"choice": "block/2", "option": "conv"}]},
+)  # fmt: skip
 PROXYLESS_STAGES = [(24, 4, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1)]
 FBNET_STAGES = [(16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1)]
 FBNET_BLOCKS = ["k3e1", "k3e1g2", "k3e3", "k3e6", "k5e1", "k5e1g2", "k5e3", "k5e6"]
@@ -80,14 +102,34 @@ SPACES = {
     "mbconv-2-stages": mbconv([(8, 2, 1), (12, 2, 2)], ["k3e3", "k5e6g2"]),
     "elastic": ELASTIC,
     "elastic-2-stages": elastic((1, 3), (2,), kernels=(3, 5), expansions=(2, 1)),
+    "trellis": TRELLIS,
+    "trellis-2-layers": trellis(layers=2, levels=2, nodes=1, operations=["skip_connect", "none", "sep_conv_3x3"]),
+    "motifs-2": motifs(2, 2, 3),
+    "custom": CUSTOM,
 }
-NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages"]
+NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "custom"]
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 
 
 def darts_size(nodes: int, operations: int) -> int:
     return prod(comb(node + 2, 2) * operations**2 for node in range(nodes)) ** 2
+
+
+def walks(layers: int, levels: int) -> int:
+    """Paths from the first level, counted by the powers of the matrix of steps."""
+    steps = np.array([[abs(i - j) <= 1 for j in range(levels)] for i in range(levels)], dtype=np.int64)
+    return int(np.linalg.matrix_power(steps, layers)[0].sum())
+
+
+def motif_size(count: int, motif_nodes: int, cell_nodes: int) -> int:
+    """By how many motifs are used: the cells that use all of these, by inclusion and exclusion, and their contents."""
+    inside, outside = 7 ** comb(motif_nodes, 2), comb(cell_nodes, 2)
+    return sum(
+        comb(count, used) * inside**used
+        * sum((-1) ** left * comb(used, left) * (1 + used - left) ** outside for left in range(used + 1))
+        for used in range(count + 1)
+    )  # fmt: skip
 
 
 def differing(first: Architecture, second: Architecture) -> list[str]:
@@ -116,6 +158,12 @@ def dependents(space: Space, name: str) -> set[str]:
         (mbconv([(8, 2, 1), (12, 2, 2)], ["k3e3", "k5e6g2"]), 3**2 * 2 * 3),
         (ELASTIC, (9**2 + 9**3 + 9**4) ** 5),
         (elastic((1, 3), (2,), kernels=(3, 5), expansions=(2, 1)), (4 + 4**3) * 4**2),
+        (TRELLIS, walks(8, 3) * isqrt(darts_size(4, 7))),
+        (trellis(layers=12, levels=4, nodes=5), walks(12, 4) * isqrt(darts_size(5, 7))),
+        (MOTIFS, motif_size(6, 4, 5)),
+        (motifs(2, 2, 3), 1 + 2 * 7 * (2**3 - 1) + 49 * (3**3 - 2 * 2**3 + 1)),
+        # One layer: 1 + 3 ways; two: both pools, or 3 kernels for each of 3 others.
+        (CUSTOM, (1 + 3) + (1 + 3 * 3)),
     ],
 )
 def test_size_is_the_number_that_the_formula_gives(space: Space, size: int) -> None:
@@ -227,8 +275,12 @@ def test_a_set_changes_by_one_member_and_anything_else_to_every_other_option() -
 
 
 @pytest.mark.parametrize(
-    "name", ["darts-2-nodes", "nasbench201", "uneven", "nasnet-1-node", "mbconv-2-stages", "elastic-2-stages"]
-)
+    "name",
+    [
+        "darts-2-nodes", "nasbench201", "uneven", "nasnet-1-node", "mbconv-2-stages", "elastic-2-stages",
+        "trellis-2-layers", "motifs-2", "custom",
+    ],
+)  # fmt: skip
 def test_mutation_reaches_every_neighbour(name: str) -> None:
     space = SPACES[name]
     rng = np.random.default_rng(3)
@@ -307,6 +359,9 @@ def test_one_hot_tells_architectures_apart(space: Space, seed: int) -> None:
         (MACRO, 10**29, "bc1989c36a71"),
         (MBCONV, 10**13, "c30bc6206790"),
         (ELASTIC, 10**19, "d50d19900c3c"),
+        (TRELLIS, 10**12, "47cc5125e846"),
+        (MOTIFS, 10**38, "ceb670719b8e"),
+        (CUSTOM, 10, "b76c93f89182"),
     ],
 )
 def test_ids_are_the_same_for_ever(space: Space, index: int, identifier: str) -> None:
@@ -320,6 +375,9 @@ HASHES = [
     (MACRO, "da0df27b1bd6"),
     (MBCONV, "513d626458a6"),
     (ELASTIC, "fa9521719a07"),
+    (TRELLIS, "6e1feeb5c9b6"),
+    (MOTIFS, "188f9e7a45c7"),
+    (CUSTOM, "c9f36b3c096a"),
 ]
 
 
@@ -386,6 +444,8 @@ def test_none_is_never_chosen_in_darts_and_is_an_option_in_nasbench201() -> None
         MACRO,
         mbconv([(8, 8, 1)] * 8, ["k3e1g2", "k5e1g2"]),
         elastic(*[(6,)] * 7, kernels=(9, 11), expansions=(1, 8)),
+        trellis(layers=16, levels=4, nodes=7),
+        MOTIFS,
     ],
     ids=lambda space: space.name,
 )
@@ -398,7 +458,7 @@ def nodes(edges: Sequence[Edge]) -> set[str]:
     return {node for edge in edges for node in (edge.source, edge.target)}
 
 
-@pytest.mark.parametrize("name", ["nasnet", "enas-macro", "mbconv", "elastic"])
+@pytest.mark.parametrize("name", ["nasnet", "enas-macro", "mbconv", "elastic", "trellis"])
 @given(seed=seeds)
 @settings(max_examples=25, deadline=None)
 def test_every_node_of_a_graph_is_on_a_way_from_an_input_to_the_output(name: str, seed: int) -> None:

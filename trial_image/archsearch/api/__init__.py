@@ -4,14 +4,26 @@ from archsearch.api.algorithm import Algorithm, RandomSearch, RegularizedEvoluti
 from archsearch.api.base import API_VERSION, GROUP, VERSION, quantity
 from archsearch.api.differentiable import Differentiable
 from archsearch.api.search import ArchitectureSearchSpec, ArchitectureSearchStatus, Condition
-from archsearch.api.space import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells, Space
+from archsearch.api.space import (
+    CustomSpace,
+    DartsCells,
+    ElasticChain,
+    EnasMacro,
+    HierarchicalMotifs,
+    MbconvChain,
+    NasBench201,
+    NasnetCells,
+    ResolutionTrellis,
+    Space,
+)
 from archsearch.api.task import Dataset, ImageClassification, Task
 from archsearch.api.trial import ArchitectureTrialSpec, ArchitectureTrialStatus, Trial, TrialResult
 from archsearch.api.work import Message, Work
 
 __all__ = [
     "API_VERSION", "GROUP", "VERSION", "Algorithm", "ArchitectureSearchSpec", "ArchitectureSearchStatus",
-    "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "DartsCells", "Dataset", "Differentiable",
-    "ElasticChain", "EnasMacro", "ImageClassification", "MbconvChain", "Message", "NasBench201", "NasnetCells",
-    "RandomSearch", "RegularizedEvolution", "Space", "Task", "Trial", "TrialResult", "Work", "quantity",
+    "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "CustomSpace", "DartsCells", "Dataset",
+    "Differentiable", "ElasticChain", "EnasMacro", "HierarchicalMotifs", "ImageClassification", "MbconvChain",
+    "Message", "NasBench201", "NasnetCells", "RandomSearch", "RegularizedEvolution", "ResolutionTrellis", "Space",
+    "Task", "Trial", "TrialResult", "Work", "quantity",
 ]  # fmt: skip

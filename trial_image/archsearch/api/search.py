@@ -172,11 +172,13 @@ def _evaluation_needs_proposals(self: ArchitectureSearchSpec) -> str | None:
 
 
 def _mixture_needs_space(self: ArchitectureSearchSpec) -> str | None:
-    if self.space is None or self.space.elastic_chain is None:
+    if self.space is None or self.space.mixable:
         return None
     if self.algorithm is None or self.algorithm.differentiable is None:
         return None
-    return "algorithm must not be differentiable for elasticChain: its supernet runs one architecture at a time"
+    return (
+        f"algorithm must not be differentiable for {self.space.member[0]}: its supernet runs one architecture at a time"
+    )
 
 
 def _tables_need_artifacts(self: ArchitectureSearchSpec) -> str | None:
@@ -332,10 +334,10 @@ class ArchitectureSearchSpec(Model):
             field_path=".earlyStopping",
         ),
         Rule(
-            expression="!has(self.space) || !has(self.space.elasticChain) || !has(self.algorithm) || "
+            expression="!has(self.space) || !(has(self.space.elasticChain) || has(self.space.hierarchicalMotifs) || "
+            "(has(self.space.custom) && !self.space.custom.mixable)) || !has(self.algorithm) || "
             "!has(self.algorithm.differentiable)",
-            message="algorithm must not be differentiable for elasticChain: its supernet runs one architecture at a "
-            "time",
+            message="algorithm must not be differentiable for a space whose supernet runs one architecture at a time",
             field_path=".algorithm",
         ),
         Rule(

@@ -26,11 +26,14 @@ from archsearch.api.chains import (
     MacroSize,
     MbconvChain,
 )
+from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
+from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
 
 __all__ = [
-    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "CellStack", "ChainSize", "ChainStage", "ChainStem", "DartsCells",
-    "DartsOperation", "ElasticChain", "ElasticStage", "EnasMacro", "MacroSize", "MbconvChain", "NasBench201",
-    "NasnetCells", "NasnetOperation", "Space", "StageStack",
+    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "CellStack", "ChainSize", "ChainStage", "ChainStem", "CustomChoice",
+    "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain", "ElasticStage", "EnasMacro",
+    "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells", "NasnetOperation",
+    "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -49,3 +52,16 @@ class Space(OneOf):
     """Mobile networks, layer by layer."""
     elastic_chain: ElasticChain | None = None
     """Mobile networks that share all their weights, for one-shot search."""
+    resolution_trellis: ResolutionTrellis | None = None
+    """The resolution of each layer, and the cell of all layers."""
+    hierarchical_motifs: HierarchicalMotifs | None = None
+    """A cell of motifs, which are graphs of operations."""
+    custom: CustomSpace | None = None
+    """A space in the user's own image."""
+
+    @property
+    def mixable(self) -> bool:
+        """Whether a supernet can run all alternatives at once, weighted, as differentiable search does."""
+        if self.custom is not None:
+            return self.custom.mixable
+        return self.elastic_chain is None and self.hierarchical_motifs is None

@@ -10,16 +10,29 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
-from archsearch.api.space import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells
+from archsearch.api.space import (
+    CustomSpace,
+    DartsCells,
+    ElasticChain,
+    EnasMacro,
+    HierarchicalMotifs,
+    MbconvChain,
+    NasBench201,
+    NasnetCells,
+    ResolutionTrellis,
+)
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chains import mbconv_network
 from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
+from archsearch.networks.custom import compare, custom_network
 from archsearch.networks.darts import DartsNetwork
 from archsearch.networks.elastic import crop, elastic_network
 from archsearch.networks.enas_macro import EnasMacroNetwork
 from archsearch.networks.fused import FusedCell
+from archsearch.networks.motifs import MotifNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
+from archsearch.networks.trellis import TrellisNetwork
 from archsearch.spaces import Architecture, Space
 
 Stack = Literal["search", "final"]
@@ -33,6 +46,9 @@ NETWORKS: Final[dict[type, Any]] = {
     EnasMacro: EnasMacroNetwork,
     MbconvChain: mbconv_network,
     ElasticChain: elastic_network,
+    ResolutionTrellis: TrellisNetwork,
+    HierarchicalMotifs: MotifNetwork,
+    CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""
 
@@ -90,6 +106,11 @@ def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
     with torch.device("meta"):
         _build(space, chooser, "search", (3, 32, 32), 10, affine=False)
     return chooser.asked
+
+
+def check_custom(space: Space) -> None:
+    """Raises WrongNetwork where the network of a custom space asks for other choices than the space declares."""
+    compare(space, trace(space))
 
 
 def _build(space: Space, chooser: Chooser, stack: Stack, shape: Shape, classes: int, affine: bool) -> SpaceNetwork:

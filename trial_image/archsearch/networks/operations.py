@@ -182,3 +182,18 @@ ENAS_OPERATIONS: Final[dict[str, Operation]] = {
     "max_pool_3x3": DARTS_OPERATIONS["max_pool_3x3"],
 }
 """Pham et al. 2018, section 2.3."""
+
+MOTIF_OPERATIONS: Final[dict[str, Operation]] = {
+    "none": DARTS_OPERATIONS["none"],
+    SKIP: _skip,
+    "max_pool_3x3": lambda _channels, stride, _affine: nn.MaxPool2d(3, stride, padding=1),
+    "avg_pool_3x3": lambda _channels, stride, _affine: _average_pool(stride),
+    "conv_1x1": lambda channels, stride, affine: ReluConvNorm(channels, channels, 1, stride, affine),
+    "depth_conv_3x3": lambda channels, stride, affine: nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    ),
+    "sep_conv_3x3": lambda channels, stride, affine: nn.Sequential(*_depthwise(channels, 3, stride, 1, affine)),
+}
+"""Liu et al. 2018 (hierarchical representations), section 4.1."""

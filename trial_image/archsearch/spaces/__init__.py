@@ -8,13 +8,16 @@ from typing import Any, Final
 from archsearch.api.space import Space as SpaceSpec
 from archsearch.spaces.architecture import Architecture, InvalidArchitecture
 from archsearch.spaces.choice import Choice
+from archsearch.spaces.custom import custom
 from archsearch.spaces.darts import darts_cells
 from archsearch.spaces.elastic import elastic_chain
 from archsearch.spaces.enas_macro import enas_macro
 from archsearch.spaces.mbconv import mbconv_chain
+from archsearch.spaces.motifs import hierarchical_motifs
 from archsearch.spaces.nasbench201 import nasbench201
 from archsearch.spaces.nasnet import nasnet_cells
 from archsearch.spaces.space import Space
+from archsearch.spaces.trellis import resolution_trellis
 
 __all__ = ["Architecture", "Choice", "InvalidArchitecture", "Space", "space_of"]
 
@@ -25,6 +28,9 @@ SPACES: Final[dict[str, Callable[[Any], Space]]] = {
     "enasMacro": enas_macro,
     "mbconvChain": mbconv_chain,
     "elasticChain": elastic_chain,
+    "resolutionTrellis": resolution_trellis,
+    "hierarchicalMotifs": hierarchical_motifs,
+    "custom": custom,
 }
 """The space of each member of the API's union."""
 

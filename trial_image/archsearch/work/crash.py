@@ -13,6 +13,7 @@ def user_errors() -> tuple[type[Exception], ...]:
         ("archsearch.tasks.base", "DataError"),
         ("archsearch.spaces.architecture", "InvalidArchitecture"),
         ("archsearch.evaluation.trainer", "Diverged"),
+        ("archsearch.networks.custom", "WrongNetwork"),
     )
     return (UserError, *(getattr(sys.modules[module], name) for module, name in names if module in sys.modules))
 

@@ -15,7 +15,7 @@ from archsearch.api.differentiable import Differentiable
 from archsearch.api.metrics import STATIC
 from archsearch.api.search import Constraint
 from archsearch.api.work import Message
-from archsearch.networks import supernet
+from archsearch.networks import WrongNetwork, check_custom, supernet
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.search import network_options
 from archsearch.work.context import Context, cost_text, static_cost
@@ -35,6 +35,8 @@ def run(context: Context) -> Message:
     _ = context.device
     _check_artifacts(context)
     sample = context.space.sample(np.random.default_rng(context.work.spec.seed))
+    if context.work.space.custom is not None:
+        _check_custom(context, sample, context.work.space.custom.module)
     for stack in ("search", "final"):
         cost = static_cost(context.space, sample, stack, data.shape, data.classes)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
@@ -89,6 +91,21 @@ def _check_artifacts(context: Context) -> None:
         ) from None
 
 
+def _check_custom(context: Context, sample: Architecture, module: str) -> None:
+    """UserError where the user's network asks for other choices than the spec, or its code fails."""
+    check_custom(context.space)
+    try:
+        for stack in ("search", "final"):
+            static_cost(context.space, sample, stack, context.data.shape, context.data.classes)
+    except (UserError, WrongNetwork):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"space.custom.module: images do not pass through {module} ({type(error).__name__}: {error})"
+        ) from error
+    context.log(f"custom network {module}: it asks for exactly the {len(context.space.choices)} choices of the spec")
+
+
 def _check_supernet(context: Context, settings: Differentiable) -> None:
     """Images pass through the supernet; nothing is computed."""
     data = context.data
@@ -101,7 +118,7 @@ def _check_supernet(context: Context, settings: Differentiable) -> None:
         mix = {c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}
         try:
             built(torch.zeros(2, *data.shape), mix)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise UserError(
                 f"space: images of {'x'.join(str(size) for size in data.shape)} do not pass through the supernet "
                 f"({str(error).splitlines()[0]}); use larger images or fewer cells"
