@@ -458,11 +458,11 @@ def nodes(edges: Sequence[Edge]) -> set[str]:
     return {node for edge in edges for node in (edge.source, edge.target)}
 
 
-@pytest.mark.parametrize("name", ["nasnet", "enas-macro", "mbconv", "elastic", "trellis"])
+@pytest.mark.parametrize("name", ["nasnet", "enas-macro", "mbconv", "elastic", "trellis", "motifs"])
 @given(seed=seeds)
 @settings(max_examples=25, deadline=None)
 def test_every_node_of_a_graph_is_on_a_way_from_an_input_to_the_output(name: str, seed: int) -> None:
-    space = SPACES[name]
+    space = MOTIFS if name == "motifs" else SPACES[name]
     assert space.graph is not None
     for edges in space.graph(space.sample(np.random.default_rng(seed))).values():
         reached = {edge.source for edge in edges} - {edge.target for edge in edges}
@@ -491,6 +491,26 @@ def test_the_graph_of_a_nasnet_cell_joins_the_nodes_that_nobody_uses() -> None:
     assert space.paths(chained) == {
         "normal:max_pool_3x3,max_pool_3x3", "normal:max_pool_3x3", "reduction:max_pool_3x3",
     }  # fmt: skip
+
+
+def test_the_graph_of_a_trellis_has_the_path_and_the_cell() -> None:
+    space = trellis(layers=3, levels=2, nodes=1, operations=["skip_connect", "sep_conv_3x3"])
+    values = {"path/0/0": 1, "path/1/1": 1, "path/2/1": 0, "cell/0/inputs": (0, 1)}
+    words = {"cell/0/0": "skip_connect", "cell/0/1": "sep_conv_3x3"}
+    assert space.paths(space.architecture(values | words)) == {
+        "path:level 1,level 1,level 0", "cell:skip_connect", "cell:sep_conv_3x3",
+    }  # fmt: skip
+
+
+def test_the_graph_of_motifs_leaves_out_what_leads_nowhere() -> None:
+    space = motifs(2, 3, 3)
+    cell = {"cell/1/0": 0, "cell/2/0": 1, "cell/2/1": 2}
+    words = {"motif/1/1/0": "conv_1x1", "motif/1/2/0": "none", "motif/1/2/1": "sep_conv_3x3"}
+    unused = {"motif/2/1/0": "conv_1x1", "motif/2/2/0": "none", "motif/2/2/1": "none"}
+    architecture = space.architecture(cell | words | unused)
+    assert space.paths(architecture) == {"cell:motif 1", "motif 1:conv_1x1,sep_conv_3x3"}
+    assert space.graph is not None
+    assert space.graph(architecture)["motif 2"] == []
 
 
 def test_the_graph_of_a_chain_leaves_out_what_is_skipped_and_what_is_too_deep() -> None:

@@ -1,9 +1,10 @@
-"""The `archsearch` command: `run`, `validate` and `version`."""
+"""The `archsearch` command: `run`, `validate`, `picture` and `version`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from archsearch.local import CannotStart, Folder, progress_for, run_search
 from archsearch.local.process import COMMAND
 from archsearch.local.session import search_of
 from archsearch.local.summary import shown, succeeded, summary
-from archsearch.spaces import space_of
+from archsearch.pictures import draw
+from archsearch.spaces import InvalidArchitecture, space_of
 
 OK: Final = 0
 NOT_SUCCEEDED: Final = 1
@@ -81,6 +83,12 @@ def parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="say all that is wrong with a file")
     validate.add_argument("specs", type=Path, nargs="+", metavar="FILE")
     validate.set_defaults(do=_validate)
+    picture = commands.add_parser("picture", help="draw an architecture of a spec's space as an SVG")
+    picture.add_argument("spec", type=Path, help="an ArchitectureSearch in YAML")
+    picture.add_argument("--genotype", required=True, metavar="JSON|FILE",
+                         help="the architecture, as in status.best.genotype, or a file with it")  # fmt: skip
+    picture.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.svg", help="where it is written")
+    picture.set_defaults(do=_picture)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(do=_version)
     return found
@@ -144,6 +152,29 @@ def _validate(options: argparse.Namespace) -> int:
         else:
             print(f"{path}: valid")
     return code
+
+
+def _picture(options: argparse.Namespace) -> int:
+    metadata, spec = _read(options.spec)
+    search = search_of(str(metadata["name"]), spec, "00000")
+    assert search.spec.space is not None  # noqa: S101 - the spec is resolved
+    space = space_of(search.spec.space)
+    given: str = options.genotype
+    if not given.lstrip().startswith("{"):
+        try:
+            given = Path(given).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotStart(f"--genotype {given} must be JSON or a file, and cannot be read: {error}") from None
+    try:
+        values = json.loads(given)
+        if not isinstance(values, dict):
+            raise CannotStart(f"--genotype must be an object of choices and values, but got {given.strip():.80}")
+        architecture = space.architecture(values)
+    except (json.JSONDecodeError, InvalidArchitecture) as error:
+        raise CannotStart(f"--genotype: {error}") from None
+    options.out.write_text(draw(space, architecture), encoding="utf-8")
+    print(f"{options.out}: {space.name} {architecture.id}")
+    return OK
 
 
 def _version(options: argparse.Namespace) -> int:  # noqa: ARG001 - all commands are called alike

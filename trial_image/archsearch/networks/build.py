@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from archsearch.api.space import (
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chains import mbconv_network
 from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
-from archsearch.networks.custom import compare, custom_network
+from archsearch.networks.custom import WrongNetwork, compare, custom_network
 from archsearch.networks.darts import DartsNetwork
 from archsearch.networks.elastic import crop, elastic_network
 from archsearch.networks.enas_macro import EnasMacroNetwork
@@ -51,6 +52,9 @@ NETWORKS: Final[dict[type, Any]] = {
     CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""
+
+TRIED: Final = 32
+"""Architectures in which a custom network is tried."""
 
 
 def network(
@@ -109,8 +113,25 @@ def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
 
 
 def check_custom(space: Space) -> None:
-    """Raises WrongNetwork where the network of a custom space asks for other choices than the space declares."""
+    """Raises WrongNetwork where the network of a custom space asks for other choices than the space declares.
+
+    What it asks for in all, and in some architectures, so that it follows what the choices depend on.
+    """
     compare(space, trace(space))
+    rng = np.random.default_rng(0)
+    for architecture in {space.sample(rng): None for _ in range(TRIED)}:
+        with torch.device("meta"):
+            chooser = Fixed(architecture)
+            try:
+                _build(space, chooser, "search", (3, 32, 32), 10, affine=True)
+            except WrongNetwork as error:
+                if not isinstance(error.__cause__, KeyError) or error.__cause__.args[0] not in chooser.asked:
+                    raise
+        if differing := chooser.asked ^ architecture.values.keys():
+            raise WrongNetwork(
+                f"space.custom.choices: the network must ask for a choice exactly where its `when` holds, but not so "
+                f"for {', '.join(sorted(differing))} in {architecture.json()}"
+            )
 
 
 def _build(space: Space, chooser: Chooser, stack: Stack, shape: Shape, classes: int, affine: bool) -> SpaceNetwork:

@@ -45,7 +45,7 @@ def hierarchical_motifs(settings: HierarchicalMotifs) -> Space:
 
 
 def graph(settings: HierarchicalMotifs, architecture: Architecture) -> Graph:
-    """The cell, and each motif that it uses. Edges without a connection are left out."""
+    """The cell, and each motif that it uses, without the edges that no way from the input to the output leads over."""
     cell = {(target, source): architecture[motif_name(target, source)] for target, source in edges(settings.cell_nodes)}
     graphs = {"cell": _graph(settings.cell_nodes, {at: f"motif {m}" for at, m in cell.items() if m})}
     for motif in sorted({int(str(m)) for m in cell.values() if m}):
@@ -56,6 +56,17 @@ def graph(settings: HierarchicalMotifs, architecture: Architecture) -> Graph:
 
 def _graph(nodes: int, labels: dict[tuple[int, int], str]) -> list[Edge]:
     names = ["input", *(str(node) for node in range(1, nodes))]
+    reached, leading = {0}, {nodes - 1}
+    for target, source in labels:
+        if source in reached:
+            reached.add(target)
+    for target, source in reversed(labels):
+        if target in leading:
+            leading.add(source)
+    used = reached & leading
+    labels = {(target, source): label for (target, source), label in labels.items() if {target, source} <= used}
+    if not labels:
+        return []
     found = [Edge(names[source], names[target], label) for (target, source), label in labels.items()]
     return [*found, Edge(names[-1], OUTPUT, "")]
 
