@@ -168,7 +168,7 @@ class Bilevel:
             return self._relaxed.task_loss(training, self.mix(), place)
 
         self._set_learning_rate()
-        self.network.train()
+        self._train()
         with batch_statistics(self.network):
             if self.recipe.order == "First":
                 gradients = first_order(architecture_loss, alphas, list(self._named.values()))
@@ -187,7 +187,7 @@ class Bilevel:
         with torch.no_grad():
             mix = self.mix("Weights")
         mix = self._relaxed.perturbed(training, mix, place)
-        self.network.train()
+        self._train()
         logits = self._relaxed.logits(training, mix, place)
         loss = functional.cross_entropy(logits, training.labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -240,6 +240,10 @@ class Bilevel:
         self.step = 0
         self._loss = torch.zeros((), dtype=torch.float64, device=self._device)
         self._right = torch.zeros((), dtype=torch.int64, device=self._device)
+
+    def _train(self) -> None:
+        if not self.network.training:  # to set it in all of many modules takes its time
+            self.network.train()
 
     def _set_learning_rate(self) -> None:
         for group in self._weight_optimiser.param_groups:

@@ -18,6 +18,9 @@ from archsearch.networks.fused.maps import channels_last, column_phases, inner, 
 FAST_COLUMNS: Final = 3
 """Columns of the kernels whose gradient is fast; it is so on maps with at least as many rows as the kernel."""
 
+ADDS: Final = hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+"""Whether torch offers what adds a convolution to what is there. torch's compiler uses it; it is not documented."""
+
 backward: Final[Any] = torch.ops.aten.convolution_backward
 
 
@@ -27,8 +30,17 @@ def depthwise(x: Tensor, kernel: Tensor, stride: int = 1, dilation: int = 1) -> 
     return channels_last(F.conv2d(x, kernel, None, stride, padding, dilation, groups=kernel.shape[0]))
 
 
-def depthwise_input_gradient(gradient: Tensor, kernel: Tensor, x: Tensor, stride: int, dilation: int) -> Tensor:
-    """The gradient of a depthwise convolution by its input `x`, of which only the shape is looked at."""
+def depthwise_input_gradient(
+    gradient: Tensor, kernel: Tensor, x: Tensor, stride: int, dilation: int, total: Tensor | None = None
+) -> Tensor:
+    """The gradient of a depthwise convolution by its input `x`, of which only the shape is looked at.
+
+    total: what it is added to, in place, where there is something already.
+    """
+    if total is not None:
+        if stride == 1 and ADDS and gradient.dtype == torch.float32:
+            return _add_turned(total, gradient, kernel, dilation)
+        return total.add_(depthwise_input_gradient(gradient, kernel, x, stride, dilation))
     if stride == 1:  # the convolution with the turned kernel
         return depthwise(gradient, kernel.flip(2, 3), 1, dilation)
     padding = dilation * (kernel.shape[-1] // 2)
@@ -58,17 +70,26 @@ def pointwise(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     return channels_last(F.conv2d(x, weight, groups=groups))
 
 
-def pointwise_gradients(
-    gradient: Tensor, x: Tensor | None, weight: Tensor, groups: int
-) -> tuple[Tensor, Tensor | None]:
-    """The gradients by the input and by the weight; the latter only where the input `x` is given."""
-    shape = (len(gradient), groups * weight.shape[1], *gradient.shape[2:])
-    given = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last) if x is None else x
-    found = backward(
-        gradient, given, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], groups,
-        [True, x is not None, False],
+def pointwise_input_gradient(gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """The gradient of pointwise convolutions by their input: those with the transposed weights."""
+    blocks = weight.view(groups, -1, weight.shape[1])
+    return pointwise(gradient, blocks.transpose(1, 2).reshape(-1, blocks.shape[1], 1, 1), groups)
+
+
+def pointwise_weight_gradient(gradient: Tensor, x: Tensor, groups: int) -> Tensor:
+    """The gradient of pointwise convolutions by their weight, with that weight's shape."""
+    gradients, inputs = (inner(each).reshape(-1, each.shape[1]).chunk(groups, dim=1) for each in (gradient, x))
+    return torch.cat([by.t() @ of for by, of in zip(gradients, inputs, strict=True)])[:, :, None, None]
+
+
+def _add_turned(total: Tensor, gradient: Tensor, kernel: Tensor, dilation: int) -> Tensor:
+    """Add the convolution with the turned kernel where oneDNN writes its result: one pass over the map less."""
+    padding = dilation * (kernel.shape[-1] // 2)
+    found: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+        total, gradient, kernel.flip(2, 3), None, [padding] * 2, [1, 1], [dilation] * 2, kernel.shape[0],
+        "add", 1.0, None, [], None,
     )  # fmt: skip
-    return channels_last(found[0]), found[1]
+    return found
 
 
 def _by_columns(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:

@@ -34,12 +34,6 @@ class Normalised:
         )  # fmt: skip
         return found[0], found[1]
 
-    def rectified(self) -> Tensor:
-        """The output after ReLU, for a scale of 1, made anew: cheaper than to keep it."""
-        variance = self.deviation.pow(-2)
-        found = aten.native_batch_norm(self.x, None, None, self.mean, variance, False, 0.0, 0.0)
-        return torch.relu_(found[0])
-
 
 class Statistics:
     """Normalises, and collects what the batch normalisations of a cell remember of one pass.

@@ -81,32 +81,34 @@ class Layer:
         output, normalised = call.statistics.normalise(mixed, call.norms[at], scale)
         return output, cls(kernel, weight, call.edges, stride, dilation, between if call.keeps else None, normalised)
 
-    def before_depthwise(self, gradient: Tensor, x: Tensor, wanted: Wanted) -> tuple[Tensor, list[Tensor]]:
+    def before_depthwise(self, gradient: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """From the gradient of what is normalised: that between the convolutions, and those by the weights."""
-        between, by_weight = convolutions.pointwise_gradients(gradient, self.between, self.weight, self.edges)
-        if not wanted.weights or by_weight is None:
+        between = convolutions.pointwise_input_gradient(gradient, self.weight, self.edges)
+        if self.between is None:
             return between, []
+        by_weight = convolutions.pointwise_weight_gradient(gradient, self.between, self.edges)
         size = self.kernel.shape[-1]
         return between, [convolutions.kernel_gradient(x, between, size, self.stride, self.dilation), by_weight]
 
-    def by_input(self, between: Tensor, x: Tensor) -> Tensor:
-        """The gradient by the layer's input."""
-        return convolutions.depthwise_input_gradient(between, self.kernel, x, self.stride, self.dilation)
+    def by_input(self, between: Tensor, x: Tensor, total: Tensor | None = None) -> Tensor:
+        """The gradient by the layer's input, added to the total where there is one."""
+        return convolutions.depthwise_input_gradient(between, self.kernel, x, self.stride, self.dilation, total)
 
 
 @dataclass(frozen=True)
 class Separable:
-    """ReLU and layer, twice; the stride is in the first."""
+    """ReLU and layer, twice; the stride is in the first. hidden: what the second layer sees."""
 
     first: Layer
     second: Layer
+    hidden: Tensor
 
     @classmethod
     def run(cls, state: Rectified, call: Call) -> tuple[Tensor, Separable]:
         """The output, times its mixing weight."""
         hidden, first = Layer.run(state.read("all", call.edges), call, 0, stride=call.stride)
         output, second = Layer.run(torch.relu_(hidden), call, 1, stride=1, scale=call.scale)
-        return output, cls(first, second)
+        return output, cls(first, second, hidden)
 
     def backward(
         self, gradient: Tensor, state: Rectified, collected: Collected, wanted: Wanted
@@ -115,14 +117,13 @@ class Separable:
         gradient, by_scale = self.second.normalised.backward(gradient, by_input=wanted.beyond, by_scale=wanted.mix)
         if not wanted.beyond:
             return [], by_scale
-        hidden = self.first.normalised.rectified()
-        between, by_second = self.second.before_depthwise(gradient, hidden, wanted)
-        gradient = before_relu(self.second.by_input(between, hidden), hidden)
+        between, by_second = self.second.before_depthwise(gradient, self.hidden)
+        gradient = before_relu(self.second.by_input(between, self.hidden), self.hidden)
         gradient, _ = self.first.normalised.backward(gradient, by_input=True, by_scale=False)
         x = state.read("all", self.first.edges)
-        between, by_first = self.first.before_depthwise(gradient, x, wanted)
+        between, by_first = self.first.before_depthwise(gradient, x)
         if wanted.state:
-            collected.add("all", self.first.by_input(between, x), self.first.edges)
+            collected.grow("all", lambda total: self.first.by_input(between, x, total))
         return by_first + by_second, by_scale
 
 
@@ -149,9 +150,9 @@ class Dilated:
         if not wanted.beyond:
             return [], by_scale
         x = state.read(self.pixels, self.layer.edges)
-        between, by_weights = self.layer.before_depthwise(gradient, x, wanted)
+        between, by_weights = self.layer.before_depthwise(gradient, x)
         if wanted.state:
-            collected.add(self.pixels, self.layer.by_input(between, x), self.layer.edges)
+            collected.grow(self.pixels, lambda total: self.layer.by_input(between, x, total))
         return by_weights, by_scale
 
 
@@ -189,12 +190,11 @@ class Reduced:
         halves = torch.split(edgewise(gradient, self.edges), outputs, dim=-1)
         by_weights = []
         for pixels, weight, half in zip(HALVES, self.weights, halves, strict=True):
-            x = state.read(pixels, 1) if wanted.weights else None
-            by_state, by_weight = convolutions.pointwise_gradients(channels_last(outer(half.flatten(-2))), x, weight, 1)
-            if by_weight is not None:
-                by_weights.append(by_weight)
+            half_gradient = channels_last(outer(half.flatten(-2)))
+            if wanted.weights:
+                by_weights.append(convolutions.pointwise_weight_gradient(half_gradient, state.read(pixels, 1), 1))
             if wanted.state:
-                collected.add(pixels, by_state, 1)
+                collected.add(pixels, convolutions.pointwise_input_gradient(half_gradient, weight, 1), 1)
         return by_weights, by_scale
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Final, TypeVar, cast
 
@@ -72,7 +73,7 @@ class Plan:
     pools: tuple[tuple[nn.Sequential, type[nn.Module]], ...]
     """The pools, and what they were when the plan was made."""
 
-    @property
+    @cached_property
     def convolutions(self) -> list[nn.Conv2d]:
         """In the order in which their weights are given."""
         return [
@@ -84,7 +85,7 @@ class Plan:
             for convolution in layer
         ]
 
-    @property
+    @cached_property
     def norms(self) -> list[nn.BatchNorm2d]:
         """All of them."""
         found = [norm for source in self.sources for shared in source.shared for norm in shared.norms]

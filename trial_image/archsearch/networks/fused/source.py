@@ -86,6 +86,7 @@ def back(
             if wanted.mix:
                 _of_group(by_mix, group)[:, operation.at] = by_scale.view(edges, -1).sum(1)
         branches.clear()
+        collected.fold(edges)
     departure.rectified.forget()
     by_state = collected.total(departure.rectified) if wanted.state else None
     for unweighted, shared in zip(departure.plan.shared, departure.shared, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -42,6 +43,7 @@ class Collected:
 
     def __init__(self) -> None:
         self._sums: dict[Pixels, Tensor] = {}
+        self._wide: dict[Pixels, Tensor] = {}
 
     def add(self, pixels: Pixels, gradient: Tensor, edges: int) -> None:
         """Add what so many edges give, beside each other."""
@@ -54,6 +56,16 @@ class Collected:
             self._sums[pixels] = first
         for other in others:
             self._sums[pixels] += other
+
+    def grow(self, pixels: Pixels, add: Callable[[Tensor | None], Tensor]) -> None:
+        """Add what the edges of a group give, beside each other, to what they gave by other operations."""
+        self._wide[pixels] = add(self._wide.get(pixels))
+
+    def fold(self, edges: int) -> None:
+        """The group is over: add up its edges."""
+        for pixels, wide in self._wide.items():
+            self.add(pixels, wide, edges)
+        self._wide.clear()
 
     def total(self, state: Rectified) -> Tensor:
         """The gradient by the state before ReLU."""
