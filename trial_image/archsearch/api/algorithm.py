@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from archsearch.api.base import Model, ModuleName, OneOf, Rule
+from archsearch.api.base import Fraction, Model, ModuleName, OneOf, Rule
 from archsearch.api.differentiable import Differentiable
 from archsearch.api.enas import Enas
 
@@ -32,6 +32,19 @@ class RegularizedEvolution(Model):
         lambda self: None if self.sample <= self.population else
         f"sample must not be greater than population ({self.population}), but got {self.sample}",
     )  # fmt: skip
+
+
+class Grid(Model):
+    """Every architecture of the space, in a fixed order; for spaces of at most 100,000."""
+
+
+class Nsga2(Model):
+    """NSGA-II (Deb et al. 2002): evolution of the whole front of more than one objective, with crossover."""
+
+    population: Annotated[int, Field(ge=4, le=1_000)] = 30
+    """Architectures that survive. The first ones are drawn at random."""
+    crossover: Fraction = "0.9"
+    """The chance that a child has two parents."""
 
 
 class LocalSearch(Model):
@@ -72,6 +85,10 @@ class Algorithm(OneOf):
     """The baseline of every search."""
     regularized_evolution: RegularizedEvolution | None = None
     """Trains one network after another, as the search for AmoebaNet did."""
+    nsga2: Nsga2 | None = None
+    """Evolves the front of several objectives."""
+    grid: Grid | None = None
+    """Tries all of a small space."""
     local_search: LocalSearch | None = None
     """Goes from the best to a better neighbour."""
     gaussian_process: GaussianProcess | None = None

@@ -12,9 +12,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import cast, get_args
+from typing import get_args
 
-from archsearch.api.metrics import LEARNED, STATIC, ZERO_COST, Metric
 from archsearch.api.search import ArchitectureSearchSpec, Objective
 from archsearch.api.trial import (
     BATCH_KINDS,
@@ -27,6 +26,7 @@ from archsearch.api.trial import (
 )
 from archsearch.planning.objectives import Metrics, dominates, excess, key_of, scores
 from archsearch.searchers import Proposal, Result
+from archsearch.searchers.goals import searched_objectives
 from archsearch.spaces import Architecture, Space, space_of
 
 CONTENDERS = 64
@@ -249,19 +249,3 @@ def _seconds(trial: Trial) -> float | None:
 def objective_keys(objectives: Sequence[Objective]) -> list[str]:
     """The names of the objectives among a result's metrics."""
     return [key_of(objective) for objective in objectives]
-
-
-def searched_objectives(spec: ArchitectureSearchSpec) -> tuple[Objective, ...]:
-    """The objectives that every search trial reports.
-
-    Accuracy where there is none, so that there is one to learn. Where nothing is trained the score at initialisation
-    stands for all that training would tell.
-    """
-    known = {profile.name for profile in spec.profiles if profile.search_latency is not None}
-    wanted = [item for item in spec.objectives or () if item.metric in LEARNED | STATIC
-              or (item.metric == "latencyMs" and item.profile in known)]  # fmt: skip
-    found = tuple(wanted) or (Objective(metric="accuracy", goal="Maximize"),)
-    if spec.evaluation is None or spec.evaluation.zero_cost is None:
-        return found
-    score = Objective.model_construct(metric=cast("Metric", ZERO_COST), goal="Maximize", profile=None)
-    return tuple(dict.fromkeys(score if item.metric in LEARNED else item for item in found))

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from archsearch.api.base import quantity
 from archsearch.api.metrics import metric_key
 from archsearch.api.search import Constraint, Objective
+from archsearch.searchers.pareto import crowding, dominates
+
+__all__ = ["Metrics", "dominates", "excess", "key_of", "score", "scores", "spread", "violation"]
 
 Metrics = Mapping[str, float]
 
@@ -56,23 +61,9 @@ def scores(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ..
     return tuple(-math.inf if value is None else value for value in values)
 
 
-def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether `first` is at least as good everywhere and better somewhere."""
-    return all(a >= b for a, b in zip(first, second, strict=True)) and tuple(first) != tuple(second)
-
-
 def spread(points: Sequence[Sequence[float]], keep: int) -> list[int]:
     """Positions of the `keep` points with the largest crowding distance (Deb et al. 2002, NSGA-II), extremes first."""
     if len(points) <= keep:
         return list(range(len(points)))
-    distance = [0.0] * len(points)
-    for axis in range(len(points[0])):
-        order = sorted(range(len(points)), key=lambda position: points[position][axis])
-        low, high = points[order[0]][axis], points[order[-1]][axis]
-        distance[order[0]] = distance[order[-1]] = math.inf
-        # An objective that was not measured is minus infinity everywhere: it spreads nothing.
-        if not math.isfinite(high - low) or high == low:
-            continue
-        for before, position, after in zip(order, order[1:], order[2:], strict=False):
-            distance[position] += (points[after][axis] - points[before][axis]) / (high - low)
+    distance = crowding(np.array(points, dtype=np.float64))
     return sorted(sorted(range(len(points)), key=lambda position: -distance[position])[:keep])
