@@ -13,6 +13,12 @@ from sklearn.datasets import load_digits
 EXAMPLES = REPOSITORY / "examples"
 LITTLE = {
     "darts-digits": ("algorithm.differentiable.epochs=1", "retrain.seeds=1", "retrain.epochs=1"),
+    "enas": (
+        "algorithm.enas.epochs=1",
+        "algorithm.enas.controllerSteps=2",
+        "budget.maxTrials=1",
+        "retrain={topK: 1, seeds: 1, epochs: 1}",
+    ),
     "evolution-digits": (
         "evaluation.train.epochs=1",
         "budget={maxTrials: 2, parallelTrials: 2}",
