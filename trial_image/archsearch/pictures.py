@@ -103,7 +103,7 @@ def draw(space: Space, architecture: Architecture) -> str:
     picture = Picture()
     picture.title(f"{space.name} {architecture.id}")
     if space.graph is None:
-        _row(picture, "choices", [f"{name}: {value}" for name, value in architecture.values.items()])
+        _row(picture, "choices", [f"{name}: {value}" for name, value in architecture.values.items()], joined=False)
         return picture.svg()
     cells = space.graph(architecture)
     stages = []
@@ -129,7 +129,7 @@ def _chain(edges: Sequence[Edge]) -> list[str] | None:
     return [edge.operation or "skipped" for edge in edges[:-1]]
 
 
-def _row(picture: Picture, name: str, labels: Iterable[str]) -> None:
+def _row(picture: Picture, name: str, labels: Iterable[str], *, joined: bool = True) -> None:
     picture.title(name)
     x, y = float(MARGIN), picture.height + HEIGHT / 2
     before: Box | None = None
@@ -138,7 +138,7 @@ def _row(picture: Picture, name: str, labels: Iterable[str]) -> None:
         if before is not None and x + wide > ROW:
             x, y, before = float(MARGIN), y + HEIGHT + 14, None
         box = Box(label, x + wide / 2, y, wide)
-        if before is not None:
+        if before is not None and joined:
             picture.line([(before.x + before.width / 2, y), (x, y)])
         picture.block(box)
         before, x = box, x + wide + GAP
