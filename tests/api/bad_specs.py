@@ -224,6 +224,8 @@ BAD_SPECS = [
     ("a prefilter that keeps all", {f"{TRAIN}.prefilter": {"keep": "0.9"}}, f"{TRAIN}.prefilter.keep"),
     ("a prefilter that keeps none", {f"{TRAIN}.prefilter": {"keep": "0.001"}}, f"{TRAIN}.prefilter.keep"),
     ("an unknown score", {f"{TRAIN}.prefilter": {"score": "luck"}}, f"{TRAIN}.prefilter.score"),
+    ("a deviation over one batch", {**ZERO_COST, "spec.evaluation.zeroCost": {"score": "zico", "batches": 1}},
+     "spec.evaluation.zeroCost.batches"),
     ("more architectures than fit", {**ZERO_COST, "spec.evaluation.zeroCost.architecturesPerTrial": 65},
      "spec.evaluation.zeroCost.architecturesPerTrial"),
     ("a table without columns", {**TABULAR, "spec.evaluation.tabular.columns": []}, "spec.evaluation.tabular.columns"),

@@ -11,7 +11,37 @@ from local_runs import REPOSITORY, run_example
 from sklearn.datasets import load_digits
 
 EXAMPLES = REPOSITORY / "examples"
+SUPERNET = ("algorithm.differentiable.epochs=1", "retrain.seeds=1", "retrain.epochs=1")
 LITTLE = {
+    "amoebanet": (
+        "evaluation.train.epochs=1",
+        "budget={maxTrials: 2, parallelTrials: 2}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
+    "bayesian": (
+        "evaluation.train={epochs: 2, fidelities: [1]}",
+        "budget={maxTrials: 3, parallelTrials: 1}",
+        "algorithm.gaussianProcess.initial=2",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
+    "beta-darts": SUPERNET,
+    "darts-first-order": SUPERNET,
+    "fbnet": SUPERNET,
+    "gdas": SUPERNET,
+    "one-shot": (
+        "evaluation.sharedWeights.epochs=1",
+        "evaluation.sharedWeights.architecturesPerTrial=3",
+        "budget={maxTrials: 2, parallelTrials: 2}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
+    "pc-darts": SUPERNET,
+    "proxylessnas": SUPERNET,
+    "proxylessnas-reinforce": SUPERNET,
+    "zero-cost": (
+        "evaluation.zeroCost.architecturesPerTrial=3",
+        "budget={maxTrials: 1, parallelTrials: 1}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
     "darts-digits": ("algorithm.differentiable.epochs=1", "retrain.seeds=1", "retrain.epochs=1"),
     "enas": (
         "algorithm.enas.epochs=1",

@@ -21,8 +21,9 @@ Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 class Prefilter(Model):
     """Score several proposals at initialisation and train only the best of them, in the same trial."""
 
-    score: ScoreName = "naswot"
-    """The score; `parameters` is the baseline that any other has to beat."""
+    score: ScoreName = "synflow"
+    """The score. None ranks the cells of NAS-Bench-201 better than `parameters` does, which is the cheapest; `synflow`
+    and `naswot` do as well (benchmarks/README.md)."""
     keep: Fraction = "0.1"
     """The share that is trained, between 0.02 and 0.5: at 0.1 the best of ten is."""
 
@@ -121,14 +122,24 @@ class ZeroCost(Model):
     """Score the architecture's search network at initialisation, without training it. The score is what is searched
     by; what the best are worth is known when they are retrained."""
 
-    score: ScoreName = "naswot"
-    """The score; `parameters` is the baseline that any other has to beat."""
+    score: ScoreName = "synflow"
+    """The score. None ranks the cells of NAS-Bench-201 better than `parameters` does, which is the cheapest; `synflow`
+    and `naswot` do as well (benchmarks/README.md). `zico` needs two batches."""
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 64
     """Images a batch."""
     batches: Annotated[int, Field(ge=1, le=64)] = 2
     """Batches that the score is taken over."""
     architectures_per_trial: Batch = 32
     """Architectures that one trial scores."""
+
+    rules = (
+        Rule(expression="self.score != 'zico' || self.batches > 1", message="batches must be at least 2 for zico",
+             field_path=".batches"),
+    )  # fmt: skip
+    checks = (
+        lambda self: None if self.score != "zico" or self.batches > 1 else
+        f"batches must be at least 2 for zico, but got {self.batches}",
+    )  # fmt: skip
 
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
