@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from archsearch.api.differentiable import Differentiable
-from archsearch.evaluation import Diverged, evaluate, recalibrate
+from archsearch.evaluation import Diverged
+from archsearch.evaluation.shared import evaluate_shared
 from archsearch.supernets.bilevel import Bilevel
-from archsearch.supernets.shared import one_architecture
 from tests.supernets.methods import NB201, SAMPLED, every_method, finish, settings
 from tests.supernets.tiny import DIGITS, SPACE, bilevel, part, search
 
@@ -30,13 +30,14 @@ def test_the_loss_falls_and_the_supernet_runs_what_is_derived(variant: dict[str,
     assert all(math.isfinite(loss) for loss in losses)
     for architecture in training.candidates():
         assert NB201.architecture(architecture.values) == architecture
-    shared = one_architecture(training.network, training.architecture())
-    before = {name: value.clone() for name, value in training.network.state_dict().items()}
-    recalibrate(shared, DIGITS, part(DIGITS.weights, 128))
-    values = evaluate(shared, DIGITS, DIGITS.selection)
+    calibration = part(DIGITS.weights, 128)
+    before = {name: weight.detach().clone() for name, weight in training.network.named_parameters()}
+    values = evaluate_shared(
+        training.network, training.architecture(), DIGITS, calibration=calibration, selection=DIGITS.selection
+    )
     assert 0 <= values["accuracy"] <= 1
     assert math.isfinite(values["loss"])
-    assert all(torch.equal(value, before[name]) for name, value in training.network.state_dict().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in training.network.named_parameters())
 
 
 @every_method

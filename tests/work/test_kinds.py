@@ -219,7 +219,7 @@ def test_a_supernet_beyond_a_limit_still_says_what_it_found(workplace: Workplace
 def test_a_supernet_needs_a_differentiable_algorithm(workplace: Workplace) -> None:
     ending = workplace.run(workplace.document("Supernet"))
     assert ending.code == 3
-    assert ending.message.error == "algorithm must be darts for Supernet, but got random"
+    assert ending.message.error == "algorithm must be differentiable for Supernet, but got random"
 
 
 def test_the_one_shot_accuracy_rises_with_training(workplace: Workplace) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from archsearch.api.differentiable import Differentiable
-from archsearch.evaluation.resumable import EpochTraining
+from archsearch.evaluation.resumable import EpochTraining, ShouldStop
 from archsearch.networks import SpaceNetwork
 from archsearch.spaces import Architecture, Space
-from archsearch.supernets.bilevel import Bilevel
+from archsearch.supernets.bilevel import Bilevel, SupernetReport
 from archsearch.supernets.halves import Prepare
 from archsearch.supernets.parts import parts_of
 from archsearch.supernets.progressive import Progressive
@@ -27,6 +27,10 @@ class Search(EpochTraining, Protocol):
 
     epochs: int
     network: SpaceNetwork
+
+    def run_epoch(self, should_stop: ShouldStop) -> SupernetReport | None:
+        """Train to the end of the epoch; None where should_stop said yes before a step. Raises Diverged."""
+        ...
 
     def architecture(self) -> Architecture:
         """The architecture that it stands for now."""

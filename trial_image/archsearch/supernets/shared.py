@@ -1,37 +1,14 @@
-"""What is worth what with a supernet's shared weights: one architecture, or any mix."""
+"""What a mix is worth with a supernet's shared weights. One architecture is judged by `evaluation.evaluate_shared`."""
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
 
 from archsearch.networks import Mix, SpaceNetwork
-from archsearch.spaces import Architecture
 from archsearch.tasks import ImageData, Split
 
 BATCH = 256
-
-
-class OneArchitecture(nn.Module):
-    """A supernet that runs one of its architectures: images to logits."""
-
-    def __init__(self, supernet: SpaceNetwork, architecture: Architecture) -> None:
-        super().__init__()
-        self.supernet = supernet
-        self.mix = dict(architecture.values)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, classes)."""
-        logits: Tensor = self.supernet(images, self.mix)
-        return logits
-
-
-def one_architecture(supernet: SpaceNetwork, architecture: Architecture) -> OneArchitecture:
-    """A copy of the supernet that runs this architecture. Its BatchNorm statistics are still those of the mixture."""
-    return OneArchitecture(copy.deepcopy(supernet), architecture)
 
 
 @torch.no_grad()

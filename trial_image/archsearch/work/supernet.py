@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from archsearch.api.work import Message
-from archsearch.evaluation import ShouldStop, derive, evaluate, recalibrate
+from archsearch.evaluation import ShouldStop, derive
+from archsearch.evaluation.shared import evaluate_shared
 from archsearch.networks import Mix, SpaceNetwork, supernet
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.search import Search, differentiable_search, network_options
-from archsearch.supernets.shared import one_architecture, worth
+from archsearch.supernets.shared import worth
 from archsearch.tasks import augment
 from archsearch.work.context import Context, cost_text
 from archsearch.work.errors import UserError
@@ -52,9 +55,11 @@ def run(context: Context) -> Message:
         )  # fmt: skip
 
     def one_shot(network: SpaceNetwork, architecture: Architecture, should_stop: ShouldStop) -> dict[str, float]:
-        sharing = one_architecture(network, architecture)
-        recalibrate(sharing, data, weights)
-        return evaluate(sharing, data, selection, should_stop)
+        # A copy: the search goes on with the statistics that it has.
+        return evaluate_shared(
+            copy.deepcopy(network), architecture, data, calibration=weights, selection=selection,
+            should_stop=should_stop,
+        )  # fmt: skip
 
     training, curve = train(context, make, lambda search, stop: one_shot(search.network, search.architecture(), stop))
     known = {training.architecture(): dict(curve[-1])}
