@@ -166,7 +166,7 @@ BAD_SPECS = [
      "spec.space.custom.choices.0.options"),
     ("two choices of one name", {"spec.space": {"custom": {**CUSTOM, "choices": [A, A]}}}, "spec.space.custom.choices"),
     ("a choice that depends on nothing there is",
-     {"spec.space": {"custom": {**CUSTOM, "choices": [A, {**B, "when": [{"choice": "a", "option": "z"}]}]}}},
+     {"spec.space": {"custom": {**CUSTOM, "choices": [A, {**B, "when": [{"choice": "c", "option": "x"}]}]}}},
      "spec.space.custom.choices"),
     ("a choice that depends on itself",
      {"spec.space": {"custom": {**CUSTOM, "choices": [{**A, "when": [{"choice": "a", "option": "x"}]}]}}},

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from archsearch.api import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells
 from archsearch.api import Space as SpaceSpec
@@ -548,6 +549,16 @@ def test_only_what_an_elastic_stage_is_deep_enough_for_is_chosen() -> None:
 def test_a_space_that_makes_no_sense_is_refused(choices: tuple[Choice, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Space("broken", choices, NasBench201())
+
+
+def test_a_choice_of_ones_own_depends_on_options_of_choices_before_it() -> None:
+    first, second = {"name": "a", "options": ["x"]}, {"name": "b", "options": ["y"]}
+    for choices, said in (
+        ([first, second | {"when": [{"choice": "a", "option": "z"}]}], "a = z for b"),
+        ([first | {"when": [{"choice": "b", "option": "y"}]}, second], "b = y for a"),
+    ):
+        with pytest.raises(ValidationError, match=f"depend on options of choices before them only, but got {said}"):
+            custom(*choices)
 
 
 def test_a_choice_that_is_none_is_refused() -> None:
