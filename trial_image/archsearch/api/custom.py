@@ -31,7 +31,7 @@ class CustomChoice(Model):
     """As the network asks for it, such as `stage/1/kernel`."""
     options: Annotated[tuple[Option, ...], Field(min_length=1, max_length=12)]
     """What can be chosen. Where all are whole numbers the network asks for a number, otherwise for an operation."""
-    when: Annotated[tuple[CustomCondition, ...], Field(max_length=8)] = ()
+    when: Annotated[tuple[CustomCondition, ...], Field(max_length=4)] = ()
     """To be made only where one of these holds; always, where there is none."""
 
     rules = (
@@ -64,9 +64,10 @@ class CustomSpace(Model):
     rules = (
         Rule(expression="self.choices.all(c, self.choices.exists_one(d, d.name == c.name))",
              message="choices must have different names", field_path=".choices"),
-        # That it comes before is checked in Python only: CEL has no position of an item within a list of objects.
+        # That it comes before, and has the option, is checked in Python only: CEL has no position of an item within a
+        # list of objects, and looking through all options of all choices costs more than an API server allows.
         Rule(expression="self.choices.all(c, c.when.all(w, self.choices.exists(d, d.name == w.choice && "
-             "d.name != c.name && d.options.exists(o, o == w.option))))",
+             "d.name != c.name)))",
              message="choices must depend on options of choices before them only", field_path=".choices"),
     )  # fmt: skip
     checks = (lambda self: _same_names(self.choices), lambda self: _wrong_conditions(self.choices))
