@@ -16,12 +16,12 @@ from archsearch.searchers.policy import CLIP, Adam, PolicyGradient, ascent
 from archsearch.spaces import Space
 from archsearch.spaces.nasbench201 import to_string
 
-VARIANTS = [(policy, update) for policy in ("Softmax", "LSTM") for update in ("REINFORCE", "PPO")]
-every_variant = pytest.mark.parametrize(("policy", "update"), VARIANTS)
+VARIANTS = [(controller, update) for controller in ("Softmax", "LSTM") for update in ("REINFORCE", "PPO")]
+every_variant = pytest.mark.parametrize(("controller", "update"), VARIANTS)
 
 
-def make(space: Space, seed: int, policy: str, update: str, **settings: float) -> PolicyGradient:
-    return PolicyGradient(space, seed, policy, update, units=16, **settings)  # type: ignore[arg-type]
+def make(space: Space, seed: int, controller: str, update: str, **settings: float) -> PolicyGradient:
+    return PolicyGradient(space, seed, controller, update, units=16, **settings)  # type: ignore[arg-type]
 
 
 def clipped_objective(walk: Walk, advantage: float, before: Matrix, entropy_weight: float) -> float:
@@ -97,24 +97,24 @@ def test_adam_steps_as_published() -> None:
 
 
 @every_variant
-def test_the_better_of_two_becomes_more_probable(policy: str, update: str) -> None:
+def test_the_better_of_two_becomes_more_probable(controller: str, update: str) -> None:
     good, bad = TINY.architecture({"a": "x", "b": 1}), TINY.architecture({"a": "y", "b": 2})
-    searcher = make(TINY, 0, policy, update, learning_rate=0.01, batch=10)
+    searcher = make(TINY, 0, controller, update, learning_rate=0.01, batch=10)
     results = [judged(Proposal(one), lambda one: 90.0 if one == good else 10.0) for one in (good, bad) * 60]
     found = []
     for told in range(10, 121, 10):
         learner = searcher.learnt(results[:told])
-        found.append([float(learner.controller.of(learner.parameters, one).taken.sum()) for one in (good, bad)])
+        found.append([float(learner.form.of(learner.parameters, one).taken.sum()) for one in (good, bad)])
     odds = [better - worse for better, worse in found]
     assert odds == sorted(odds)
     assert odds[-1] > odds[0] + 0.2
 
 
 @every_variant
-def test_a_history_gives_one_policy_however_it_was_told(policy: str, update: str) -> None:
+def test_a_history_gives_one_policy_however_it_was_told(controller: str, update: str) -> None:
     results = [judged(Proposal(DARTS.sample(np.random.default_rng(n))), arbitrary) for n in range(35)]
-    at_once = make(DARTS, 0, policy, update).learnt(results).parameters
-    step_by_step = make(DARTS, 0, policy, update)
+    at_once = make(DARTS, 0, controller, update).learnt(results).parameters
+    step_by_step = make(DARTS, 0, controller, update)
     for told in (3, 4, 20, 11, 35):
         parameters = step_by_step.learnt(results[:told]).parameters
     assert all(np.array_equal(at_once[name], parameters[name]) for name in at_once)
@@ -151,12 +151,12 @@ def random_search(seed: int) -> float:
 
 
 @every_variant
-def test_it_finds_more_than_random_search_at_equal_cost(policy: str, update: str) -> None:
+def test_it_finds_more_than_random_search_at_equal_cost(controller: str, update: str) -> None:
     gains = []
     for seed in range(6):
-        results = search(make(NB201, seed, policy, update), smooth, 200)
+        results = search(make(NB201, seed, controller, update), smooth, 200)
         gains.append(max(result.value or 0.0 for result in results) - random_search(seed))
-    print(f"{policy}, {update}: {statistics.mean(gains):.2f} more, {standard_errors(gains):.1f} standard errors")
+    print(f"{controller}, {update}: {statistics.mean(gains):.2f} more, {standard_errors(gains):.1f} standard errors")
     assert statistics.mean(gains) > 0.3
     assert standard_errors(gains) > 2
 

@@ -14,11 +14,13 @@ from archsearch.searchers import (
     Halving,
     LocalSearch,
     Nsga2,
+    PolicyGradient,
     Proposal,
     Random,
     RegularizedEvolution,
     Result,
     Searcher,
+    TreeParzen,
 )
 from archsearch.spaces import Space
 
@@ -32,6 +34,11 @@ SEARCHERS: dict[str, Make] = {
     "gaussian process": lambda space, seed: GaussianProcess(space, seed, initial=5),
     "gaussian process, short first": lambda space, seed: GaussianProcess(space, seed, (0.25, 1.0), initial=4),
     "nsga2": lambda space, seed: Nsga2(space, seed, population=8),
+    "reinforce": lambda space, seed: PolicyGradient(space, seed),
+    "reinforce, lstm": lambda space, seed: PolicyGradient(space, seed, "LSTM", units=16),
+    "ppo": lambda space, seed: PolicyGradient(space, seed, update="PPO", batch=5),
+    "ppo, lstm": lambda space, seed: PolicyGradient(space, seed, "LSTM", "PPO", batch=5, units=16),
+    "tree parzen": lambda space, seed: TreeParzen(space, seed, initial=5),
     "halving": lambda space, seed: Halving(Random(space, seed), (0.1, 0.3, 1.0)),
     "hyperband": lambda space, seed: Halving(Random(space, seed), (0.1, 0.3, 1.0), brackets=3),
     "halving of evolution": lambda space, seed: Halving(
@@ -145,7 +152,7 @@ def test_it_finds_more_than_random_search_at_equal_cost(make: Make) -> None:
     assert gain > 0
 
 
-LIMITED = ["evolution", "local search", "gaussian process", "nsga2"]
+LIMITED = ["evolution", "local search", "gaussian process", "nsga2", "reinforce", "tree parzen"]
 
 
 @pytest.mark.parametrize("name", LIMITED)

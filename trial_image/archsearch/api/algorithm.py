@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from archsearch.api.base import Fraction, Model, ModuleName, OneOf, Rule
+from archsearch.api.base import DecimalString, Fraction, Model, ModuleName, OneOf, PositiveDecimal, Rule
 from archsearch.api.differentiable import Differentiable
 from archsearch.api.enas import Enas
 
@@ -66,6 +66,33 @@ class GaussianProcess(Model):
     """Prefer what takes less time to train, where two promise the same."""
 
 
+class PolicyGradient(Model):
+    """A controller learns to draw good architectures, as the search for NASNet did (Zoph et al. 2018). The first
+    objective is its reward."""
+
+    controller: Literal["Softmax", "LSTM"] = "Softmax"
+    """A softmax for each choice on its own (Dong and Yang 2020), or an LSTM that knows the choices made before."""
+    update: Literal["REINFORCE", "PPO"] = "REINFORCE"
+    """REINFORCE learns from each result once; PPO goes over a batch four times (Schulman et al. 2017)."""
+    learning_rate: PositiveDecimal | None = None
+    """0.1 for softmaxes and 0.003 for an LSTM where it is left out, which suit some hundred trials. Published are 0.01
+    (Dong and Yang 2020) and 0.00035 (Zoph et al. 2018) for as many thousands."""
+    batch: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Results of an update; 1 for REINFORCE and 10 for PPO where it is left out."""
+    baseline_decay: Fraction = "0.9"
+    """Of the moving mean of rewards that a reward is compared with (Dong and Yang 2020)."""
+    entropy_weight: DecimalString = "0"
+    """Of the entropy of every choice, which keeps the controller from being certain too early."""
+
+
+class TreeParzen(Model):
+    """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011). It learns which architectures keep the
+    constraints, and looks for the whole front where there is more than one objective."""
+
+    initial: Annotated[int, Field(ge=2, le=10_000)] = 10
+    """Random architectures at the start."""
+
+
 class CustomSearcher(Model):
     """A searcher of the user's own, a class in the trial image. It runs in Jobs of its own, never in the operator."""
 
@@ -93,6 +120,10 @@ class Algorithm(OneOf):
     """Goes from the best to a better neighbour."""
     gaussian_process: GaussianProcess | None = None
     """Learns from all results which architecture to try next."""
+    policy_gradient: PolicyGradient | None = None
+    """Learns to draw good architectures."""
+    tree_parzen: TreeParzen | None = None
+    """Draws what is dense among the good ones."""
     custom: CustomSearcher | None = None
     """A searcher in the user's own image."""
     differentiable: Differentiable | None = None

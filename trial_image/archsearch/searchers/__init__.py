@@ -15,12 +15,14 @@ from archsearch.searchers.grid import Grid
 from archsearch.searchers.halving import Halving
 from archsearch.searchers.local_search import LocalSearch
 from archsearch.searchers.nsga2 import Nsga2
+from archsearch.searchers.optuna import TreeParzen
+from archsearch.searchers.policy import PolicyGradient
 from archsearch.searchers.random import Random
 from archsearch.spaces import Space, space_of
 
 __all__ = [
-    "Evidence", "GaussianProcess", "Grid", "Halving", "LocalSearch", "Nsga2", "Proposal", "Random",
-    "RegularizedEvolution", "Result", "Searcher", "searcher_of",
+    "Evidence", "GaussianProcess", "Grid", "Halving", "LocalSearch", "Nsga2", "PolicyGradient", "Proposal",
+    "Random", "RegularizedEvolution", "Result", "Searcher", "TreeParzen", "searcher_of",
 ]  # fmt: skip
 
 Make = Callable[[Any, Space, ArchitectureSearchSpec], Searcher]
@@ -43,6 +45,19 @@ SEARCHERS: Final[dict[str, Make]] = {
         initial=settings.initial,
         objectives=len(searched_objectives(spec)),
         cost_aware=settings.cost_aware,
+    ),
+    "policyGradient": lambda settings, space, spec: PolicyGradient(
+        space,
+        spec.seed,
+        controller=settings.controller,
+        update=settings.update,
+        learning_rate=None if settings.learning_rate is None else float(settings.learning_rate),
+        baseline_decay=float(settings.baseline_decay),
+        entropy_weight=float(settings.entropy_weight),
+        batch=settings.batch,
+    ),
+    "treeParzen": lambda settings, space, spec: TreeParzen(
+        space, spec.seed, initial=settings.initial, objectives=len(searched_objectives(spec))
     ),
 }
 """The searcher of each algorithm that proposes architectures to trials."""

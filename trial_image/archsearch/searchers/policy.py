@@ -38,14 +38,14 @@ class PolicyGradient:
     Results are learnt from in the order of completion, in batches, each under the policy of that moment: what counts is
     the architecture that was evaluated, whoever proposed it. So a history gives one policy. A failure, or a result
     beyond a limit, has the worst reward so far; before there is any, nothing is learnt from it.
-    policy: a softmax for each choice on its own, or an LSTM that knows the choices made before.
-    learning_rate: Adam's; None: what RATES has for the policy. baseline_decay: of the moving mean of the rewards.
+    controller: a softmax for each choice on its own, or an LSTM that knows the choices made before.
+    learning_rate: Adam's; None: what RATES has for the controller. baseline_decay: of the moving mean of the rewards.
     batch: results of each update; None: what BATCHES has for the update. units: of the LSTM.
     """
 
     space: Space
     seed: int
-    policy: Literal["Softmax", "LSTM"] = "Softmax"
+    controller: Literal["Softmax", "LSTM"] = "Softmax"
     update: Literal["REINFORCE", "PPO"] = "REINFORCE"
     learning_rate: float | None = None
     baseline_decay: float = 0.9
@@ -58,15 +58,15 @@ class PolicyGradient:
         """A draw of the policy that was not proposed before."""
         learner, rng = self.learnt(evidence.results), generator(self.seed, evidence.index)
         for _ in range(DRAWS):
-            found = self.controller.draw(learner.parameters, rng).architecture
+            found = self.form.draw(learner.parameters, rng).architecture
             if found.id not in evidence.proposed:
                 return Proposal(found)
         return draw(self.space, rng, evidence.proposed)
 
     @cached_property
-    def controller(self) -> Controller:
+    def form(self) -> Controller:
         """The form of the policy."""
-        return Softmaxes(self.space) if self.policy == "Softmax" else Recurrent(self.space, self.units)
+        return Softmaxes(self.space) if self.controller == "Softmax" else Recurrent(self.space, self.units)
 
     def learnt(self, results: Sequence[Result]) -> Learner:
         """The policy after these results. What the last call has learnt is gone on from where it can be."""
@@ -83,15 +83,15 @@ class Learner:
     """The state of a policy: it follows from the settings and the results that it was told, in this order."""
 
     def __init__(self, settings: PolicyGradient) -> None:
-        self.settings, self.controller = settings, settings.controller
+        self.settings, self.form = settings, settings.form
         # Not the numbers of any proposal, which have two words.
-        self.parameters = self.controller.initial(np.random.default_rng([settings.seed, 0, 1]))
+        self.parameters = self.form.initial(np.random.default_rng([settings.seed, 0, 1]))
         self.told: list[Result] = []
         self._waiting: list[tuple[Architecture, float]] = []
         self._worst: float | None = None
         self._mean, self._weight = 0.0, 0.0
         self._batch = settings.batch or BATCHES[settings.update]
-        self._optimiser = Adam(settings.learning_rate or RATES[settings.policy])
+        self._optimiser = Adam(settings.learning_rate or RATES[settings.controller])
 
     def tell(self, result: Result) -> None:
         """Take in one more result, and move the policy when a batch is complete."""
@@ -117,12 +117,10 @@ class Learner:
         advantages = [reward - baseline for _, reward in self._waiting]
         before: list[Matrix] | None = None
         for _ in range(EPOCHS if self.settings.update == "PPO" else 1):
-            walks = [self.controller.of(self.parameters, architecture) for architecture, _ in self._waiting]
+            walks = [self.form.of(self.parameters, architecture) for architecture, _ in self._waiting]
             before = before or [walk.taken for walk in walks]
             gradients = [
-                self.controller.gradient(
-                    self.parameters, walk, ascent(walk, advantage, then, self.settings.entropy_weight)
-                )
+                self.form.gradient(self.parameters, walk, ascent(walk, advantage, then, self.settings.entropy_weight))
                 for walk, advantage, then in zip(walks, advantages, before, strict=True)
             ]
             mean = {name: sum(one[name] for one in gradients) / len(gradients) for name in self.parameters}

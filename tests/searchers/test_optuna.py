@@ -1,0 +1,61 @@
+"""The adapter of Optuna's sampler: what it is told, and what happens without Optuna."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+
+import pytest
+from objectives import CONDITIONAL, NB201, TINY, evidence, search, smooth
+from optuna.trial import TrialState
+
+from archsearch.searchers import Proposal, Random, Result, TreeParzen
+
+
+def told(searcher: TreeParzen) -> list:
+    """The complete trials of its study, after it was asked."""
+    return searcher._study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def test_the_study_holds_the_results_with_the_places_of_the_options() -> None:
+    searcher = TreeParzen(CONDITIONAL, 0, initial=0)
+    one = CONDITIONAL.architecture({"depth": 1, "0": "c", "inputs": (0, 1), "inputs/1": "y"})
+    other = CONDITIONAL.architecture({"depth": 2, "0": "a", "1": "b", "inputs": (0,)})
+    results = [Result(Proposal(one), (0.25,), (-0.5, None)), Result(Proposal(other), None, (0.75,))]
+    for _ in range(3):  # again and again: nothing is told twice
+        searcher.ask(evidence([*results, Result(Proposal(CONDITIONAL.at(0)), None)]))
+    first, second = told(searcher)
+    assert first.params == {"depth": 0, "0": 2, "inputs": 2, "inputs/1": 1}
+    assert (first.value, first.constraints) == (0.25, {"0": -0.5})
+    assert second.params == {"depth": 1, "0": 0, "1": 1, "inputs": 0}
+    assert second.constraints == {"0": 0.75}
+    searcher.ask(evidence(results[1:]))  # another history
+    assert [trial.params for trial in told(searcher)] == [second.params]
+
+
+def test_an_objective_that_was_not_measured_is_not_told() -> None:
+    searcher = TreeParzen(NB201, 0, initial=0, objectives=2)
+    searcher.ask(evidence([Result(Proposal(NB201.at(1)), (1.0, -math.inf)), Result(Proposal(NB201.at(2)), (1.0, 3.0))]))
+    assert [trial.values for trial in told(searcher)] == [[1.0, 3.0]]
+
+
+def test_it_finds_more_than_random_search_at_equal_cost() -> None:
+    def best(searcher: TreeParzen | Random) -> float:
+        return max(result.value or 0.0 for result in search(searcher, smooth, 60))
+
+    gains = [best(TreeParzen(NB201, seed)) - best(Random(NB201, seed)) for seed in range(5)]
+    print(f"{statistics.mean(gains):.2f} more")
+    assert statistics.mean(gains) > 1
+
+
+def test_two_objectives_are_both_looked_for() -> None:
+    results = search(TreeParzen(NB201, 0, objectives=2), lambda one: (smooth(one), -smooth(one)), 40)
+    values = [result.value for result in results[10:] if result.value is not None]
+    assert max(values) - min(values) > 5
+
+
+def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"searcher treeParzen needs the extra archsearch\[optuna\]"):
+        TreeParzen(TINY, 0)
