@@ -117,6 +117,13 @@ def test_loss_gradients_and_running_statistics_are_those_of_the_plain_cells(
         assert_same(fused.state_dict()[name], buffer)
 
 
+def test_cells_without_anything_to_normalise_are_computed_plainly() -> None:
+    space = space_with({"nodes": 2, "operations": ("skip_connect", "none"), "search": {"channels": 2, "cells": 3}})
+    batch, mix = batch_of((1, 8, 8)), mix_of(space)
+    plain, fused = (loss_of(network, batch, mix) for network in both(space, (1, 8, 8)))
+    assert_same(fused, plain)
+
+
 def test_the_weights_of_inputs_count() -> None:
     space, batch = space_with(SETTINGS["two nodes"][0]), batch_of((1, 8, 8))
     found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from archsearch.networks.fused.plan import Plan, plan_of
 from archsearch.networks.fused.source import Departure, back, depart
 from archsearch.networks.mixture import SKIP_DROPOUT
 from archsearch.spaces.darts import edge_name, inputs_name
+
+PRECISIONS: Final = (torch.float32, torch.float64)
 
 
 class FusedCell(Cell):
@@ -44,10 +46,11 @@ class FusedCell(Cell):
 
     def _mixing_weights(self, plan: Plan, like: Tensor, mix: Mix) -> Tensor | None:
         """The mixing weights of all edges after each other; None where this pass is one for the plain cell."""
-        if not self.training or like.device.type != "cpu" or torch.is_autocast_enabled("cpu") or SKIP_DROPOUT in mix:
+        elsewhere = like.device.type != "cpu" or torch.is_autocast_enabled("cpu") or like.dtype not in PRECISIONS
+        if not self.training or elsewhere or SKIP_DROPOUT in mix:
             return None
         norms = {(norm.training, norm.track_running_stats, norm.momentum, norm.eps) for norm in plan.norms}
-        if len(norms) > 1 or any(not norm[0] or norm[2] is None for norm in norms):
+        if len(norms) != 1 or any(not norm[0] or norm[2] is None for norm in norms):
             return None
         if any(type(pool[0]) is not kind for pool, kind in plan.pools):
             return None
