@@ -75,8 +75,8 @@ class PolicyGradient(Model):
     update: Literal["REINFORCE", "PPO"] = "REINFORCE"
     """REINFORCE learns from each result once; PPO goes over a batch four times (Schulman et al. 2017)."""
     learning_rate: PositiveDecimal | None = None
-    """0.1 for softmaxes and 0.003 for an LSTM where it is left out, which suit some hundred trials. Published are 0.01
-    (Dong and Yang 2020) and 0.00035 (Zoph et al. 2018) for as many thousands."""
+    """Where it is left out 0.1 for softmaxes and 0.003 for an LSTM, which suit some hundred trials. Published are 0.01
+    (Dong and Yang 2020) and 0.00035 (Zoph et al. 2018), for 20,000 trials."""
     batch: Annotated[int, Field(ge=1, le=1_000)] | None = None
     """Results of an update; 1 for REINFORCE and 10 for PPO where it is left out."""
     baseline_decay: Fraction = "0.9"
