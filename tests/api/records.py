@@ -20,6 +20,7 @@ HARDWARE: Json = {
 ARTIFACT: Json = {"uri": "pvc://artifacts/best/model.onnx", "sha256": SHA, "format": "onnx"}
 SEARCH_STATUS: Json = {
     "observedGeneration": 1,
+    "defaults": [{"field": "algorithm", "value": "gaussianProcess", "reason": "budget.maxTrials is 60"}],
     "conditions": [
         {
             "type": "Succeeded",
@@ -78,6 +79,8 @@ TRIAL_STATUS: Json = {
         "metrics": {"accuracy": 0.9375, "loss": 0.25},
         "architecture": ARCHITECTURE,
         "profile": HARDWARE,
+        "results": [{"accuracy": 0.5}, {}],
+        "proposals": ["0", "1037664180"],
         "artifacts": [ARTIFACT],
         "curve": [{"epoch": 1, "value": 0.5}, {"epoch": 10, "value": 0.9375}],
     },

@@ -67,6 +67,8 @@ VARIANTS: dict[str, Json] = {
     },
 }
 RESOURCES = "spec.trial.resources"
+# What the API server is not asked for: it would cost more than a rule may. The operator says it in the status.
+PYTHON_ALONE = "must depend on options of choices before them only"
 # Pairs of a request and a limit that are equal in the API server's exact arithmetic.
 EQUALS = [("cpu", "700m", "0.7"), ("memory", "1.5Ki", "1536"), ("nvidia\\.com/gpu", "1000", "1k")]
 # The same schema as that of `trial`.
@@ -187,6 +189,8 @@ def test_every_value_of_every_field(searches: Server) -> None:
     accepted, refused, disagreements = 0, 0, []
     for name, resource in cases():
         python, server = python_says(resource), server_says(searches, resource)
+        if PYTHON_ALONE in python:
+            continue
         if bool(python) != bool(server):
             disagreements.append(f"{name}\n    python: {python or 'accepts'}\n    server: {server or 'accepts'}")
         elif python:
