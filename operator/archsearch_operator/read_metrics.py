@@ -10,7 +10,7 @@ from typing import Any
 from archsearch.api.trial import MEASURING_KINDS, REPORTING_KINDS, CurvePoint, MetricsReading
 from archsearch.api.work import EXIT_RESULT, OPERATOR_AGENT, InvalidMessage, decode
 from archsearch.planning import OpenTrial, Search
-from archsearch.planning.history import searched_objectives
+from archsearch.searchers.goals import searched_objectives
 from archsearch_operator.observe import running_pod
 from archsearch_operator.readings import MetricsSource, Reading, RunningPod, cross_check
 

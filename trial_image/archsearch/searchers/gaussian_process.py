@@ -187,7 +187,7 @@ class _Data:
 
     @cached_property
     def _steps(self) -> Matrix:
-        return np.abs(self.levels[:, None] - self.levels[None, :]).astype(np.float64)
+        return np.asarray(np.abs(self.levels[:, None] - self.levels[None, :]), dtype=np.float64)
 
     @property
     def incumbent(self) -> float | None:
@@ -215,7 +215,7 @@ class _Data:
         part = slice(0, count)
         warped = _warp(self.values[part], self.levels[part], self.keys[part])
         lower = _factor(self._apart[part, part], self._steps[part, part], given)
-        half = np.linalg.solve(lower, warped)
+        half = _solve(lower, warped)
         return float(-half @ half / 2 - np.log(np.diag(lower)).sum())
 
     @cached_property
@@ -223,7 +223,7 @@ class _Data:
         count = max(len(self.results) // REFIT * REFIT, min(len(self.results), REFIT))
         given = self.searcher.fit(self, count)
         lower = _factor(self._apart, self._steps, given)
-        return given, lower, np.linalg.solve(lower, self.warped)
+        return given, lower, _solve(lower, self.warped)
 
     def posterior(self, architectures: Sequence[Architecture]) -> tuple[Matrix, Matrix]:
         """Mean and deviation of the noiseless warped value of each at full fidelity."""
@@ -231,8 +231,8 @@ class _Data:
             return np.zeros(len(architectures)), np.ones(len(architectures))
         given, lower, half = self._fitted
         apart = distances(self.rows, self.searcher._features.of(architectures))
-        steps = np.broadcast_to((len(self.searcher.fidelities) - 1 - self.levels)[:, None], apart.choices.shape)
-        across = np.linalg.solve(lower, covariance(apart, steps, given))
+        below = (len(self.searcher.fidelities) - 1 - self.levels).astype(np.float64)
+        across = _solve(lower, covariance(apart, np.broadcast_to(below[:, None], apart.choices.shape), given))
         return half @ across, np.sqrt(np.maximum(1 - (across**2).sum(0), 1e-12))
 
 
@@ -253,7 +253,12 @@ def normal_cdf(z: Matrix) -> Matrix:
 def _factor(apart: Distances, steps: Matrix, given: Hyperparameters) -> Matrix:
     matrix = covariance(apart, steps, given)
     matrix[np.diag_indices_from(matrix)] += given.noise
-    return np.linalg.cholesky(matrix)
+    return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
+
+
+def _solve(lower: Matrix, right: Matrix) -> Matrix:
+    """What the lower triangle times it gives the right side."""
+    return np.asarray(np.linalg.solve(lower, right), dtype=np.float64)
 
 
 def _scalar(results: Sequence[Result], weights: Matrix) -> Matrix:
@@ -265,7 +270,7 @@ def _scalar(results: Sequence[Result], weights: Matrix) -> Matrix:
         return np.asarray(scores[:, 0])
     low, high = scores.min(0), scores.max(0)
     lack = weights * (high - scores) / np.where(high > low, high - low, 1)  # (n, objectives), 0 is best
-    return -(lack.max(1) + 0.05 * lack.sum(1))
+    return np.asarray(-(lack.max(1) + 0.05 * lack.sum(1)), dtype=np.float64)
 
 
 def _warp(values: Matrix, levels: NDArray[np.int64], keys: Sequence[str]) -> Matrix:
@@ -277,7 +282,7 @@ def _warp(values: Matrix, levels: NDArray[np.int64], keys: Sequence[str]) -> Mat
     warped = np.zeros(len(values))
     below: dict[str, float] = {}
     for level in np.unique(levels):
-        mine = np.flatnonzero(levels == level)
+        mine = [int(at) for at in np.flatnonzero(levels == level)]
         own = values[mine]
         bent = -np.log((own.max() - own) / (_spread(own) or 1.0) + OFFSET)
         bent = (bent - bent.mean()) / (bent.std() or 1.0)

@@ -77,7 +77,7 @@ def _configurations(halvings: int, brackets: int, reduction: int) -> int:
     """Configurations that start in a bracket with so many halvings before the full training (Li et al. 2018,
     algorithm 1)."""
     # Integers: a power of a float is a hair too large, and rounds up to one more.
-    return -(-brackets * reduction**halvings // (halvings + 1))
+    return -(-brackets * int(reduction**halvings) // (halvings + 1))
 
 
 def _value(result: Result) -> float:

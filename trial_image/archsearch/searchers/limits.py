@@ -60,7 +60,7 @@ def _fit(held: NDArray[np.float32], values: Sequence[float | None]) -> tuple[Mat
         return None
     rows, target = _with_constant(held[known]), np.array([values[at] for at in known], dtype=np.float64)
     gram = rows.T @ rows + RIDGE * np.eye(rows.shape[1])
-    weights = np.linalg.solve(gram, rows.T @ target)
+    weights = np.asarray(np.linalg.solve(gram, rows.T @ target), dtype=np.float64)
     # As many weights as values fit exactly, and would be believed too much.
     free = max(1, len(known) - np.linalg.matrix_rank(rows))
     deviation = math.sqrt(float(((rows @ weights - target) ** 2).sum()) / free)

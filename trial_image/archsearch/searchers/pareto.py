@@ -21,7 +21,8 @@ def fronts(points: Matrix) -> NDArray[np.int64]:
     front 0 do, and so on."""
     count = len(points)
     front = np.full(count, -1, dtype=np.int64)
-    better = (points[:, None, :] >= points[None, :, :]).all(2) & (points[:, None, :] > points[None, :, :]).any(2)
+    one, other = points[:, None, :], points[None, :, :]
+    better = np.asarray((one >= other).all(2) & (one > other).any(2))
     left = np.ones(count, dtype=bool)
     number = 0
     while left.any():

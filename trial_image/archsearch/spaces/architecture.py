@@ -22,10 +22,11 @@ class Architecture:
     is how one is read from outside, because only the space can tell whether it is one.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_id", "_values")
 
     def __init__(self, values: Mapping[str, ChoiceValue]) -> None:
         self._values = MappingProxyType(dict(values))
+        self._id = ""
 
     @property
     def values(self) -> Mapping[str, ChoiceValue]:
@@ -35,7 +36,9 @@ class Architecture:
     @property
     def id(self) -> str:
         """12 hexadecimal digits that follow from the values alone."""
-        return hashlib.sha1(self.json().encode(), usedforsecurity=False).hexdigest()[:12]
+        # Searchers look architectures up by it many thousand times.
+        self._id = self._id or hashlib.sha1(self.json().encode(), usedforsecurity=False).hexdigest()[:12]
+        return self._id
 
     def json(self) -> str:
         """Canonical JSON: sorted names, no spaces."""
