@@ -76,8 +76,10 @@ class GaussianProcess:
         rng = generator(self.seed, evidence.index)
         data = _Data(self, evidence.results, rng)
         started = len(evidence.proposed)
-        if started < self.starts or len(data.results) < 2:
-            return self._new(draw(self.space, rng, evidence.proposed))
+        few = started < self.starts or len(data.results) < 2
+        # A space that is used up before has nothing new: what it has is trained further.
+        if few and (drawn := draw(self.space, rng, evidence.proposed)) is not None:
+            return Proposal(drawn.architecture, self.fidelities[0])
         further = self._promotable(evidence)
         fresh = self._pool(data, evidence, rng)
         if not fresh and (last := draw(self.space, rng, evidence.proposed)) is not None:
@@ -89,9 +91,6 @@ class GaussianProcess:
         worth[len(known) :] *= self.patience
         best = int(np.argmax(worth))
         return further[best] if best < len(known) else Proposal(fresh[best - len(known)], self.fidelities[0])
-
-    def _new(self, drawn: Proposal | None) -> Proposal | None:
-        return None if drawn is None else Proposal(drawn.architecture, self.fidelities[0])
 
     def _promotable(self, evidence: Evidence) -> list[Proposal]:
         """The next step of every architecture that has a result, none beyond a limit, and no step under way."""
