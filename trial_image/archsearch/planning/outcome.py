@@ -100,9 +100,10 @@ def _error_of(execution: Execution) -> str:
 def _measured_of(execution: Execution) -> TrialResult | None:
     """What a container that stopped before training had counted: it says how far beyond a limit the architecture is."""
     try:
-        return TrialResult(metrics=decode(execution.termination).metrics)
+        metrics = decode(execution.termination).metrics
     except InvalidMessage:
         return None
+    return TrialResult(metrics=metrics) if metrics else None
 
 
 def _checked(
