@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
 OUTPUT: Final = "output"
+IDENTITIES: Final = frozenset({"skip_connect", "skip"})
+"""Operations that change nothing."""
 PATHS: Final = 4096
 """Most paths of a cell that are listed."""
 
@@ -30,23 +32,35 @@ def paths(graph: Graph) -> frozenset[str]:
 
     `cell:op,op`. Of a cell with more than PATHS ways the shortest are listed.
     """
-    return frozenset(f"{cell}:{path}" for cell, edges in graph.items() for path in _ways(edges))
+    return frozenset(f"{cell}:{way}" for cell, edges in graph.items() for way in _ways(edges, frozenset()))
 
 
-def _ways(edges: Sequence[Edge]) -> list[str]:
+def chains(graph: Graph) -> Counter[str]:
+    """What the cells compute: how often each chain of operations leads from an input to the output.
+
+    As `paths`, but operations that change nothing are left out, so that cells are alike that compute alike, and a
+    chain that is there twice counts twice.
+    """
+    return Counter(
+        {f"{cell}:{way}": count for cell, edges in graph.items() for way, count in _ways(edges, IDENTITIES).items()}
+    )
+
+
+def _ways(edges: Sequence[Edge], without: Set[str]) -> Counter[str]:
     incoming: defaultdict[str, list[Edge]] = defaultdict(list)
     for edge in edges:
         incoming[edge.target].append(edge)
-    found: dict[str, None] = {}
+    found: Counter[str] = Counter()
     # From the output backwards, one edge longer in each round, so that the shortest come first.
-    ends: dict[tuple[str, str], None] = {(OUTPUT, ""): None}
+    ends = Counter({(OUTPUT, ""): 1})
     while ends and len(found) < PATHS:
-        longer: dict[tuple[str, str], None] = {}
-        for node, way in ends:
+        longer: Counter[tuple[str, str]] = Counter()
+        for (node, way), count in ends.items():
             if not incoming[node] and node != OUTPUT:
-                found[way] = None
+                found[way] += count
             for edge in incoming[node]:
                 # An edge without an operation joins nodes, as the concatenation of a cell's nodes does.
-                longer[edge.source, ",".join(filter(None, (edge.operation, way)))] = None
-        ends = dict(list(longer.items())[:PATHS])
-    return list(found)[:PATHS]
+                operation = "" if edge.operation in without else edge.operation
+                longer[edge.source, ",".join(filter(None, (operation, way)))] += count
+        ends = Counter(dict(list(longer.items())[:PATHS]))
+    return Counter(dict(list(found.items())[:PATHS]))
