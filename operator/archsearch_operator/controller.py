@@ -217,8 +217,7 @@ class Controller:
             candidates = open_candidates([trial.spec for _, trial in ledger.unfinished()], search.spec)
             answers = await self.proposals.ask(search, history.observed, candidates, decided.asks)
             wanted += [trial_of(ask, proposals, search, history) for ask, proposals in answers]
-            if not answers and not candidates and history.exhausted_at != history.search_trials:
-                history.exhausted_at = history.search_trials
+            if not answers and not candidates and history.exhaust():
                 return True
         for new in wanted:
             ledger.open[new.name] = await self._create_trial(search, new)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archsearch.api import API_VERSION
+from archsearch.api.load import InvalidSpec, read_search
 from cluster import ControlPlane
 from cluster.client import MERGE, ApiError
 
@@ -54,3 +55,21 @@ class Server:
             raise Refused(json.loads(str(error).partition(f"{error.code}: ")[2])) from None
         created: Json = json.loads(answer)
         return created
+
+
+def python_says(resource: Json) -> str:
+    """Why the library refuses a resource; empty where it does not."""
+    try:
+        read_search(json.dumps(resource))
+    except InvalidSpec as refusal:
+        return str(refusal)
+    return ""
+
+
+def server_says(server: Server, resource: Json) -> str:
+    """Why the API server refuses it."""
+    try:
+        server.create(resource, dry_run=True)
+    except Refused as refusal:
+        return str(refusal)
+    return ""

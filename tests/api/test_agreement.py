@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from apiserver import Refused, Server
+from apiserver import Server, python_says, server_says
 from specs import PLACEMENT, REMOVED, changed
 
 from archsearch.api import ArchitectureSearchSpec
-from archsearch.api.load import InvalidSpec, read_search
 from archsearch.api.structural import structural
 
 Json = dict[str, Any]
@@ -157,22 +156,6 @@ def _present(resource: Json, path: str) -> bool:
     except (KeyError, IndexError):
         return False
     return not path.rpartition(".")[2].isdecimal()
-
-
-def python_says(resource: Json) -> str:
-    try:
-        read_search(json.dumps(resource))
-    except InvalidSpec as refusal:
-        return str(refusal)
-    return ""
-
-
-def server_says(server: Server, resource: Json) -> str:
-    try:
-        server.create(resource, dry_run=True)
-    except Refused as refusal:
-        return str(refusal)
-    return ""
 
 
 @pytest.mark.apiserver

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
-from apiserver import Refused, Server
+from apiserver import Server, python_says, server_says
 from specs import REMOVED, changed
 
 from archsearch.api import ArchitectureSearchSpec, Differentiable
-from archsearch.api.load import InvalidSpec, read_search
+from archsearch.api.load import read_search
 from archsearch.api.methods import BASE, METHODS, ONLY_WITH, Derivation, EigenvalueStop, Method, Mixing, Perturbation
 from archsearch.planning import resolve
 
@@ -24,22 +24,6 @@ every_method = pytest.mark.parametrize("method", get_args(Method))
 def search(**fields: Any) -> Json:
     changes = {"spec.algorithm": {"differentiable": fields}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
     return changed(changes)
-
-
-def python_says(resource: Json) -> str:
-    try:
-        read_search(json.dumps(resource))
-    except InvalidSpec as refusal:
-        return str(refusal)
-    return ""
-
-
-def server_says(server: Server, resource: Json) -> str:
-    try:
-        server.create(resource, dry_run=True)
-    except Refused as refusal:
-        return str(refusal)
-    return ""
 
 
 def test_the_table_names_every_method_and_no_setting_that_a_spec_lacks() -> None:

@@ -155,7 +155,7 @@ class World:
         pending = open_candidates([t.spec for t in self.trials.values() if not t.finished], self.search.spec)
         answers = self.replay.ask(pending, decided.asks)
         if not answers and not pending:
-            self.history.exhausted_at = self.history.search_trials
+            self.history.exhaust()
         return answers
 
     def settle(self) -> Plan:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from archsearch.api.work import MAX_MESSAGE, InvalidMessage, Message, decode
-from archsearch.work.interruption import Interruption
 
 CELL = {
     "cell/1/0": "nor_conv_3x3", "cell/2/0": "skip_connect", "cell/2/1": "nor_conv_1x1",
@@ -55,11 +54,11 @@ def test_one_beyond_a_limit_is_counted_and_not_evaluated(workplace: Any) -> None
     assert "accuracy" in kept
 
 
-def test_an_interrupted_batch_goes_on_where_it_was(workplace: Any) -> None:
+def test_an_interrupted_batch_goes_on_where_it_was(workplace: Any, stopping: Any) -> None:
     (artifact,) = trained(workplace).message.artifacts
     cells = [CELL, OTHER, EMPTY, CELL]
     whole = workplace.run(evaluation(workplace, artifact, cells))
-    stopped = workplace.run(evaluation(workplace, artifact, cells), Stopping(after=4))
+    stopped = workplace.run(evaluation(workplace, artifact, cells), stopping(after=4))
     assert stopped.code == 143
     assert any("told to stop after" in line and "after 0 of" not in line for line in stopped.log)
     resumed = workplace.run(evaluation(workplace, artifact, cells))
@@ -68,10 +67,10 @@ def test_an_interrupted_batch_goes_on_where_it_was(workplace: Any) -> None:
     assert sum(": accuracy " in line for line in resumed.log) < 4
 
 
-def test_a_supernet_interrupted_and_resumed_is_the_same(workplace: Any) -> None:
+def test_a_supernet_interrupted_and_resumed_is_the_same(workplace: Any, stopping: Any) -> None:
     whole = trained(workplace)
     stopped = workplace.run(
-        workplace.document("SharedWeights", spec={"epochs": 2}, evaluation=SHARED) | {"trial": "other"}, Stopping(5)
+        workplace.document("SharedWeights", spec={"epochs": 2}, evaluation=SHARED) | {"trial": "other"}, stopping(5)
     )
     assert stopped.code == 143
     resumed = workplace.run(
@@ -88,19 +87,6 @@ def test_weights_of_another_space_are_refused(workplace: Any) -> None:
     ending = workplace.run(evaluation(workplace, artifact, [CELL], space=other))
     assert ending.code == 3
     assert "spec.weights must be of the space" in str(ending.message.error)
-
-
-class Stopping(Interruption):
-    """Is told to stop when it is asked for the `after`-th time."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after = after
-
-    def requested(self) -> bool:
-        """Count down."""
-        self.after -= 1
-        return self.after < 0
 
 
 @pytest.mark.parametrize("score", ["naswot", "synflow", "parameters"])

@@ -105,8 +105,7 @@ class Runner:
             pending = open_candidates([trial.spec for trial in self.records.open()], self.search.spec)
             answers = self._replay.ask(pending, decided.asks)
             wanted += [trial_of(ask, proposals, self.search, self.history) for ask, proposals in answers]
-            if not answers and not pending and self.history.exhausted_at != self.history.search_trials:
-                self.history.exhausted_at = self.history.search_trials
+            if not answers and not pending and self.history.exhaust():
                 return True
         for new in wanted:
             if new.name in self.records.trials:

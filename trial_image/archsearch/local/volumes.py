@@ -40,13 +40,7 @@ def bind_volumes(
     known = {**before, **given}
     found: dict[str, Path] = {}
     if data is not None:
-        if data not in known:
-            raise CannotStart(
-                f"the data are on the claim {data}: say which folder stands for it, with --volume {data}=DIR"
-            )
-        found[data] = known[data]
-        if not known[data].is_dir():
-            raise CannotStart(f"--volume {data}={known[data]} must be a folder, but there is none")
+        found[data] = _folder(data, "the data are", known)
         inside = search.spec.task.member[1].dataset.volume.path
         if not (known[data] / inside).exists():
             raise CannotStart(
@@ -54,13 +48,7 @@ def bind_volumes(
                 f"for the claim {data}"
             )
     if table is not None:
-        if table not in known:
-            raise CannotStart(
-                f"the table is on the claim {table}: say which folder stands for it, with --volume {table}=DIR"
-            )
-        found[table] = known[table]
-        if not known[table].is_dir():
-            raise CannotStart(f"--volume {table}={known[table]} must be a folder, but there is none")
+        found[table] = _folder(table, "the table is", known)
     if written is not None and written.claim_name not in found:
         found[written.claim_name] = known.get(written.claim_name, artifacts)
     if written is not None:
@@ -70,3 +58,12 @@ def bind_volumes(
         except OSError as error:
             raise CannotStart(f"--volume {written.claim_name}={folder} cannot be made: {error.strerror}") from None
     return found
+
+
+def _folder(claim: str, what: str, known: Mapping[str, Path]) -> Path:
+    """The folder that stands for a claim that is read. Raises CannotStart."""
+    if claim not in known:
+        raise CannotStart(f"{what} on the claim {claim}: say which folder stands for it, with --volume {claim}=DIR")
+    if not known[claim].is_dir():
+        raise CannotStart(f"--volume {claim}={known[claim]} must be a folder, but there is none")
+    return known[claim]

@@ -23,6 +23,27 @@ class SpaceNetwork(nn.Module):
         raise NotImplementedError
 
 
+class StagedNetwork(SpaceNetwork):
+    """A stem, stages of cells with a reduction before each but the first, and a head: subclasses build these."""
+
+    stem: nn.Module
+    reductions: nn.ModuleList
+    stages: nn.ModuleList
+    last: nn.Module
+    classifier: nn.Module
+
+    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+        """(N, image_channels, H, W) -> (N, classes)."""
+        x = self.stem(images)
+        for index, stage in enumerate(self.stages):
+            if index:
+                x = self.reductions[index - 1](x)
+            for cell in stage:  # type: ignore[attr-defined]
+                x = cell(x, mix)
+        logits: Tensor = self.classifier(self.last(x))
+        return logits
+
+
 def alternatives(
     operations: dict[str, Operation], names: Iterable[str], channels: int, stride: int, affine: bool
 ) -> Alternatives:

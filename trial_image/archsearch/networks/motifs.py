@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.space import HierarchicalMotifs, StageStack
-from archsearch.networks.base import SpaceNetwork, add, alternatives
+from archsearch.networks.base import StagedNetwork, add, alternatives
 from archsearch.networks.chooser import Chooser, Mix
 from archsearch.networks.operations import MOTIF_OPERATIONS
 from archsearch.spaces.motifs import OPERATIONS, edges, motif_name, operation_name
@@ -77,7 +77,7 @@ class Cell(nn.Module):
         return normalised
 
 
-class MotifNetwork(SpaceNetwork):
+class MotifNetwork(StagedNetwork):
     """A stem, three stages with twice the channels and half the height and width each, pooling, a linear head."""
 
     def __init__(
@@ -103,17 +103,6 @@ class MotifNetwork(SpaceNetwork):
             self.stages.append(nn.ModuleList(Cell(chooser, settings, channels) for _ in range(stack.cells)))
         self.last = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(channels, classes)
-
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
-        """(N, image_channels, H, W) -> (N, classes)."""
-        x = self.stem(images)
-        for index, stage in enumerate(self.stages):
-            if index:
-                x = self.reductions[index - 1](x)
-            for cell in stage:  # type: ignore[attr-defined]
-                x = cell(x, mix)
-        logits: Tensor = self.classifier(self.last(x))
-        return logits
 
 
 def _reduction(channels: int) -> nn.Sequential:

@@ -7,7 +7,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from archsearch.api.space import NasBench201, StageStack
-from archsearch.networks.base import SpaceNetwork, add, alternatives
+from archsearch.networks.base import StagedNetwork, add, alternatives
 from archsearch.networks.chooser import Chooser, Mix
 from archsearch.networks.operations import NASBENCH201_OPERATIONS, ResidualReduction
 from archsearch.spaces.nasbench201 import EDGES, NODES, OPERATIONS, edge_name
@@ -37,7 +37,7 @@ class Cell(nn.Module):
         return states[-1]
 
 
-class NasBench201Network(SpaceNetwork):
+class NasBench201Network(StagedNetwork):
     """A stem, three stages with twice the channels and half the height and width each, pooling, a linear head."""
 
     def __init__(
@@ -64,14 +64,3 @@ class NasBench201Network(SpaceNetwork):
             self.stages.append(nn.ModuleList(Cell(chooser, channels, affine) for _ in range(stack.cells)))
         self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(channels, classes)
-
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
-        """(N, image_channels, H, W) -> (N, classes)."""
-        x = self.stem(images)
-        for index, stage in enumerate(self.stages):
-            if index:
-                x = self.reductions[index - 1](x)
-            for cell in stage:  # type: ignore[attr-defined]
-                x = cell(x, mix)
-        logits: Tensor = self.classifier(self.last(x))
-        return logits

@@ -194,6 +194,11 @@ class History:
             return
         self.front = [other for other, theirs in others if not dominates(mine, theirs)] + [entry]
 
+    def exhaust(self) -> bool:
+        """Note that the searcher, who knows all results, has nothing more to propose; whether that is news."""
+        before, self.exhausted_at = self.exhausted_at, self.search_trials
+        return before != self.exhausted_at
+
     @property
     def search_trials(self) -> int:
         """Search trials that are finished."""

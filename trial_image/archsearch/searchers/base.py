@@ -86,3 +86,9 @@ class Searcher(Protocol):
 def generator(seed: int, index: int) -> np.random.Generator:
     """The random numbers of proposal `index`: the same whichever process makes it, and whatever came before."""
     return np.random.default_rng([seed, index])
+
+
+def check_fidelities(fidelities: Sequence[float]) -> None:
+    """Raises ValueError unless the shares of the full training ascend to all of it."""
+    if not fidelities or fidelities[-1] != 1 or list(fidelities) != sorted(set(fidelities)):
+        raise ValueError(f"fidelities must ascend to 1, but got {list(fidelities)}")

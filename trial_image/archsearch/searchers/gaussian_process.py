@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from archsearch.searchers.base import Evidence, Proposal, Result, generator
+from archsearch.searchers.base import Evidence, Proposal, Result, check_fidelities, generator
 from archsearch.searchers.kernels import Distances, Features, Hyperparameters, Matrix, Rows, covariance, distances
-from archsearch.searchers.limits import Limits
+from archsearch.searchers.limits import Limits, normal_cdf
 from archsearch.searchers.random import draw
 from archsearch.spaces import Architecture, Space
 
@@ -61,8 +61,7 @@ class GaussianProcess:
     _fits: dict[tuple[int, str], Hyperparameters] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.fidelities or self.fidelities[-1] != 1 or list(self.fidelities) != sorted(set(self.fidelities)):
-            raise ValueError(f"fidelities must ascend to 1, but got {list(self.fidelities)}")
+        check_fidelities(self.fidelities)
         object.__setattr__(self, "_features", Features(self.space))
 
     @property
@@ -242,11 +241,6 @@ def expected_improvement(mean: Matrix, deviation: Matrix, incumbent: float | Non
     z = (mean - incumbent) / deviation
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     return deviation * (z * normal_cdf(z) + density)
-
-
-def normal_cdf(z: Matrix) -> Matrix:
-    """The normal distribution's cumulative function."""
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
 
 
 def _factor(apart: Distances, steps: Matrix, given: Hyperparameters) -> Matrix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from archsearch.searchers.base import Evidence, Proposal, Result, Searcher
+from archsearch.searchers.base import Evidence, Proposal, Result, Searcher, check_fidelities
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class Halving:
     brackets: int = 1
 
     def __post_init__(self) -> None:
-        if not self.fidelities or self.fidelities[-1] != 1 or list(self.fidelities) != sorted(set(self.fidelities)):
-            raise ValueError(f"fidelities must ascend to 1, but got {list(self.fidelities)}")
+        check_fidelities(self.fidelities)
         if not 1 <= self.brackets <= len(self.fidelities):
             raise ValueError(f"brackets must be from 1 to {len(self.fidelities)}, but got {self.brackets}")
 

@@ -41,8 +41,7 @@ class Limits:
         """That every limit is kept, for each row."""
         likely = np.ones(len(held))
         for weights, deviation in self._excess:
-            z = -_predict(held, weights) / deviation
-            likely *= np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
+            likely *= normal_cdf(-_predict(held, weights) / deviation)
         return likely
 
     def seconds(self, held: NDArray[np.float32]) -> Matrix:
@@ -51,6 +50,11 @@ class Limits:
             return np.ones(len(held))
         predicted = np.exp(_predict(held, self._seconds[0]))
         return np.asarray(predicted / predicted.mean())
+
+
+def normal_cdf(z: Matrix) -> Matrix:
+    """The normal distribution's cumulative function."""
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
 
 
 def _fit(held: NDArray[np.float32], values: Sequence[float | None]) -> tuple[Matrix, float] | None:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Final
 
+import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from archsearch.api.base import Model
 from archsearch.api.status import Artifact
@@ -57,6 +58,20 @@ def write_artifact(context: Context, name: str, content: bytes) -> Artifact:
     context.log(f"wrote {path} ({len(content):,} bytes, sha256 {checksum})")
     uri = f"{context.work.paths.artifacts_uri or path.parent.parent.as_uri()}/{context.work.trial}/{name}"
     return Artifact(uri=uri, sha256=checksum, format=FORMATS[name])
+
+
+def write_weights(context: Context, network: nn.Module, architecture: ArchitectureMap) -> Artifact:
+    """Write a network's weights and buffers with what they are of. architecture: empty for those of a supernet."""
+    data = context.data
+    description = Description(
+        architecture=architecture, space=context.space.hash(), shape=data.shape, classes=data.classes, mean=data.mean,
+        std=data.std,
+    )  # fmt: skip
+    plain = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
+    return write_artifact(context, WEIGHTS, save(plain, metadata={KEY: json.dumps(description.wire(), sort_keys=True)}))
 
 
 def read_weights(work: Work) -> tuple[dict[str, Tensor], Description]:

@@ -9,11 +9,10 @@ from archsearch.evaluation import ShouldStop
 from archsearch.evaluation.shared import evaluate_shared
 from archsearch.spaces import Architecture
 from archsearch.supernets.enas import Enas
-from archsearch.work.context import Context, cost_text
+from archsearch.work.context import Context
 from archsearch.work.errors import UserError
-from archsearch.work.latency import latencies
+from archsearch.work.latency import found_message
 from archsearch.work.loop import train
-from archsearch.work.metrics import series
 from archsearch.work.shared_weights import shared_network
 
 CALIBRATION: Final = 2048
@@ -44,12 +43,4 @@ def run(context: Context) -> Message:
 
     search, curve = train(context, make, lambda search, stop: one_shot(search, search.architecture(), stop))
     architecture = search.derive()
-    values = one_shot(search, architecture, lambda: False)
-    context.metrics.set(
-        {series("archsearch_trial_objective", metric=name, split="selection"): value for name, value in values.items()}
-    )
-    context.log(f"architecture {architecture.id}: {architecture.json()}")
-    cost = context.cost(architecture)
-    context.log(f"final network: {cost_text(cost)}")
-    cost |= {key: latency(architecture) for key, latency in latencies(context).items()}
-    return Message(metrics=values | cost, architecture=dict(architecture.values), curve=context.curve(curve))
+    return found_message(context, architecture, one_shot(search, architecture, lambda: False), curve)

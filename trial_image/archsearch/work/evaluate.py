@@ -16,7 +16,7 @@ from archsearch.work.checkpoint import Checkpoints, identity_of
 from archsearch.work.context import Context
 from archsearch.work.errors import Infeasible, UserError
 from archsearch.work.interruption import Interrupted
-from archsearch.work.latency import search_cost
+from archsearch.work.latency import latencies, search_cost
 from archsearch.work.score import rounded
 from archsearch.work.shared_weights import shared_network
 
@@ -37,12 +37,12 @@ def run(context: Context) -> Message:
     checkpoints = Checkpoints(context.folder / "checkpoint", identity_of(context.work), context.log)
     results = _resume(checkpoints, len(architectures))
     context.cleanup.append(checkpoints.remove)
-    network, data = _network(context), context.data
+    network, data, known = _network(context), context.data, latencies(context)
     calibration, selection = data.training.first(settings.recalibration_images), data.selection.to(context.device)
     with context.interruption.deferred():
         for architecture in architectures[len(results) :]:
             try:
-                found = search_cost(context, architecture)
+                found = search_cost(context, architecture, known)
                 found |= evaluate_shared(
                     network, architecture, data, calibration=calibration, selection=selection,
                     should_stop=context.interruption.requested,

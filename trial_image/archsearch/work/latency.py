@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 
 from pydantic import ValidationError
 
 from archsearch.api.metrics import metric_key
 from archsearch.api.search import Profile
-from archsearch.api.work import explain
+from archsearch.api.work import Message, explain
 from archsearch.hardware import measure
 from archsearch.hardware.costs import CostTable
 from archsearch.planning.objectives import violation
 from archsearch.spaces import Architecture
 from archsearch.work.artifacts import read_artifact
-from archsearch.work.context import Context
+from archsearch.work.context import Context, cost_text
 from archsearch.work.errors import Infeasible, UserError
+from archsearch.work.metrics import series
 
 Latency = Callable[[Architecture], float]
 
 
-def search_cost(context: Context, architecture: Architecture) -> dict[str, float]:
-    """Parameters, FLOPs and what is known of latency, before anything is trained. Raises Infeasible beyond a limit."""
+def search_cost(context: Context, architecture: Architecture, known: Mapping[str, Latency]) -> dict[str, float]:
+    """Parameters, FLOPs and what is known of latency, before anything is trained. Raises Infeasible beyond a limit.
+
+    known: the work's `latencies`, which are read once for all architectures.
+    """
     found = context.checked_cost(architecture)
-    for key, latency in latencies(context).items():
+    for key, latency in known.items():
         found[key] = latency(architecture)
         context.log(f"{key}: {found[key]:.3f} ms expected")
     if broken := violation(context.work.constraints, found):
         raise Infeasible(f"the architecture is beyond a limit: {broken}", found)
     return found
+
+
+def found_message(
+    context: Context, architecture: Architecture, values: Mapping[str, float], curve: list[Mapping[str, float]]
+) -> Message:
+    """The result of a whole search: what it has found, how it did, and what its final network costs."""
+    context.metrics.set(
+        {series("archsearch_trial_objective", metric=name, split="selection"): value for name, value in values.items()}
+    )
+    context.log(f"architecture {architecture.id}: {architecture.json()}")
+    cost = context.cost(architecture)
+    context.log(f"final network: {cost_text(cost)}")
+    cost |= {key: latency(architecture) for key, latency in latencies(context).items()}
+    return Message(metrics=dict(values) | cost, architecture=dict(architecture.values), curve=context.curve(curve))
 
 
 def latencies(context: Context) -> dict[str, Latency]:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-import torch
-from safetensors.torch import save
-
 from archsearch.api.status import Artifact
 from archsearch.api.work import Message
 from archsearch.evaluation import Trainer, evaluate
-from archsearch.work.artifacts import WEIGHTS, Description, write_artifact
-from archsearch.work.checkpoint import KEY
+from archsearch.work.artifacts import write_weights
 from archsearch.work.context import Context
 from archsearch.work.loop import train
 
@@ -46,14 +40,4 @@ def _weights(context: Context, training: Trainer) -> tuple[Artifact, ...]:
     if context.work.paths.artifacts is None:
         context.log("the weights are not kept: the search has no artifacts volume")
         return ()
-    data = context.data
-    description = Description(
-        architecture=dict(context.architecture.values), space=context.space.hash(), shape=data.shape,
-        classes=data.classes, mean=data.mean, std=data.std,
-    )  # fmt: skip
-    plain = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in training.network.state_dict().items()
-    }
-    content = save(plain, metadata={KEY: json.dumps(description.wire(), sort_keys=True)})
-    return (write_artifact(context, WEIGHTS, content),)
+    return (write_weights(context, training.network, dict(context.architecture.values)),)

@@ -17,7 +17,7 @@ from archsearch.spaces import Architecture
 from archsearch.work.context import Context
 from archsearch.work.errors import Infeasible, UserError
 from archsearch.work.interruption import Interrupted
-from archsearch.work.latency import search_cost
+from archsearch.work.latency import latencies, search_cost
 
 Images = list[tuple[Tensor, Tensor]]
 
@@ -33,14 +33,14 @@ def run(context: Context) -> Message:
     settings = context.work.evaluation.zero_cost if context.work.evaluation else None
     if settings is None:
         raise UserError("evaluation.zeroCost must be set for Score")
-    batches = sample_batches(context, settings.batches, settings.batch_size)
+    batches, known = sample_batches(context, settings.batches, settings.batch_size), latencies(context)
     results = []
     for values in context.work.spec.architectures:
         if context.interruption.requested():
             raise Interrupted
         architecture = context.space.architecture(values)
         try:
-            found = search_cost(context, architecture)
+            found = search_cost(context, architecture, known)
         except Infeasible as beyond:
             found = beyond.metrics
         else:
@@ -49,35 +49,36 @@ def run(context: Context) -> Message:
     return Message(results=tuple(results))
 
 
-def best_of_pool(context: Context) -> Architecture:
-    """The architecture that is trained: the one given, or of several the one with the best score at initialisation.
+def best_of_pool(context: Context) -> tuple[Architecture, dict[str, float]]:
+    """The architecture that is trained, and what it costs: the one given, or of several the one with the best score at
+    initialisation.
 
     Those beyond a limit are left out. Raises Infeasible where none is left.
     """
     train = context.work.evaluation.train if context.work.evaluation else None
-    filtered = train.prefilter if train else None
+    filtered, known = train.prefilter if train else None, latencies(context)
     if filtered is None or not context.work.spec.architectures:
-        return context.architecture
+        return context.architecture, search_cost(context, context.architecture, known)
     batches = sample_batches(context, 2, 64)
-    best: tuple[float, Architecture] | None = None
+    best: tuple[float, Architecture, dict[str, float]] | None = None
     refused: Infeasible | None = None
     for values in context.work.spec.architectures:
         if context.interruption.requested():
             raise Interrupted
         architecture = context.space.architecture(values)
         try:
-            search_cost(context, architecture)
+            cost = search_cost(context, architecture, known)
         except Infeasible as beyond:
             refused = beyond
             continue
         value = score_of(context, filtered.score, architecture, batches)
         context.log(f"{filtered.score} of {architecture.id}: {value:.6g}")
         if best is None or value > best[0]:
-            best = value, architecture
+            best = value, architecture, cost
     if best is None:
         raise refused or UserError("spec.architectures must hold an architecture")
     context.log(f"trains {best[1].id}, the best of {len(context.work.spec.architectures)}")
-    return best[1]
+    return best[1:]
 
 
 def score_of(

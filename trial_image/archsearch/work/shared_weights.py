@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from archsearch.api.task import Training
 from archsearch.api.work import Message
@@ -15,8 +13,7 @@ from archsearch.evaluation import ShouldStop, Trainer, derive
 from archsearch.evaluation.shared import evaluate_shared
 from archsearch.networks import SpaceNetwork, supernet
 from archsearch.supernets.one_path import OnePath
-from archsearch.work.artifacts import WEIGHTS, Description, write_artifact
-from archsearch.work.checkpoint import KEY
+from archsearch.work.artifacts import write_weights
 from archsearch.work.context import Context
 from archsearch.work.errors import UserError
 from archsearch.work.loop import train
@@ -63,27 +60,20 @@ def run(context: Context) -> Message:
         # Recalibration changes the statistics that the supernet has: they are not used, and are put back all the same,
         # so that a resumed training is equal to one that was never interrupted.
         kept = {name: value.clone() for name, value in network.named_buffers()}
-        found = [
-            evaluate_shared(network, a, data, calibration=calibration, selection=selection, should_stop=should_stop)
-            for a in watched
-        ]
-        for name, value in network.named_buffers():
-            value.copy_(kept[name])
+        try:
+            found = [
+                evaluate_shared(network, a, data, calibration=calibration, selection=selection, should_stop=should_stop)
+                for a in watched
+            ]
+        finally:
+            for name, value in network.named_buffers():
+                value.copy_(kept[name])
         return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
 
     training, curve = train(context, make, watch)
-    description = Description(
-        architecture={}, space=context.space.hash(), shape=data.shape, classes=data.classes, mean=data.mean,
-        std=data.std,
-    )  # fmt: skip
-    plain = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in training.network.state_dict().items()
-    }
-    content = save(plain, metadata={KEY: json.dumps(description.wire(), sort_keys=True)})
     return Message(
         metrics=dict(curve[-1]),
-        artifacts=(write_artifact(context, WEIGHTS, content),),
+        artifacts=(write_weights(context, training.network, {}),),
         curve=context.curve(curve),
     )
 

@@ -15,12 +15,11 @@ from archsearch.spaces import Architecture, Space
 from archsearch.supernets.search import Search, differentiable_search, network_options
 from archsearch.supernets.shared import worth
 from archsearch.tasks import augment
-from archsearch.work.context import Context, cost_text
+from archsearch.work.context import Context
 from archsearch.work.errors import UserError
 from archsearch.work.hardware_loss import penalty_of
-from archsearch.work.latency import latencies
+from archsearch.work.latency import found_message
 from archsearch.work.loop import train
-from archsearch.work.metrics import series
 
 
 def run(context: Context) -> Message:
@@ -65,12 +64,4 @@ def run(context: Context) -> Message:
     known = {training.architecture(): dict(curve[-1])}
     found = {c: known.get(c) or one_shot(training.network, c, lambda: False) for c in training.candidates()}
     architecture = max(found, key=lambda candidate: found[candidate]["accuracy"])
-    values = found[architecture]
-    context.metrics.set(
-        {series("archsearch_trial_objective", metric=name, split="selection"): value for name, value in values.items()}
-    )
-    context.log(f"architecture {architecture.id}: {architecture.json()}")
-    cost = context.cost(architecture)
-    context.log(f"final network: {cost_text(cost)}")
-    cost |= {key: latency(architecture) for key, latency in latencies(context).items()}
-    return Message(metrics=values | cost, architecture=dict(architecture.values), curve=context.curve(curve))
+    return found_message(context, architecture, found[architecture], curve)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from archsearch.api.work import Message
 from archsearch.evaluation import Trainer, evaluate
 from archsearch.work.context import Context
-from archsearch.work.latency import search_cost
 from archsearch.work.loop import train
 from archsearch.work.score import best_of_pool
 
@@ -15,8 +14,7 @@ def run(context: Context) -> Message:
 
     Metrics: accuracy and loss on the selection images after the last epoch; parameters and flops of the final network.
     """
-    architecture, data = best_of_pool(context), context.data
-    cost = search_cost(context, architecture)
+    (architecture, cost), data = best_of_pool(context), context.data
     recipe = context.work.task.member[1].training
 
     def make() -> Trainer:
