@@ -15,6 +15,7 @@ from archsearch.networks.fused.norms import Statistics
 from archsearch.networks.fused.operations import Wanted
 from archsearch.networks.fused.plan import Plan, plan_of
 from archsearch.networks.fused.source import Departure, back, depart
+from archsearch.networks.fused.weights import lay_together
 from archsearch.networks.mixture import SKIP_DROPOUT
 from archsearch.spaces.darts import edge_name, inputs_name
 
@@ -28,6 +29,7 @@ class FusedCell(Cell):
         super().__init__(*arguments, reduces=reduces, channels=channels, **settings)
         self._kind = "reduction" if reduces else "normal"
         self._plan = plan_of(dict(self.edges.items()), len(self.sources), channels, reduces)
+        self._lay_out()
 
     def nodes(self, states: list[Tensor], mix: Mix | None) -> Tensor:
         """As the plain cell."""
@@ -37,6 +39,15 @@ class FusedCell(Cell):
             return super().nodes(states, mix)
         output: Tensor = _Nodes.apply(self, plan, *states, weights, *(c.weight for c in plan.convolutions))
         return output
+
+    def _apply(self, *arguments: Any, **settings: Any) -> FusedCell:  # what .to() and its like call
+        super()._apply(*arguments, **settings)
+        self._lay_out()
+        return self
+
+    def _lay_out(self) -> None:
+        for layer in self._plan.layers if self._plan is not None else ():
+            lay_together([convolution.weight for convolution in layer])
 
     def plainly(self, plan: Plan, states: list[Tensor], weights: Tensor) -> Tensor:
         """The nodes as the plain cell computes them, from the mixing weights of all edges."""

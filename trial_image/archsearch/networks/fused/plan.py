@@ -74,16 +74,20 @@ class Plan:
     """The pools, and what they were when the plan was made."""
 
     @cached_property
-    def convolutions(self) -> list[nn.Conv2d]:
-        """In the order in which their weights are given."""
+    def layers(self) -> list[tuple[nn.Conv2d, ...]]:
+        """The convolutions that are computed at once."""
         return [
-            convolution
+            layer
             for source in self.sources
             for group in source.groups
             for operation in group.operations
             for layer in operation.convolutions
-            for convolution in layer
         ]
+
+    @cached_property
+    def convolutions(self) -> list[nn.Conv2d]:
+        """In the order in which their weights are given."""
+        return [convolution for layer in self.layers for convolution in layer]
 
     @cached_property
     def norms(self) -> list[nn.BatchNorm2d]:

@@ -15,6 +15,7 @@ from archsearch.networks.fused.operations import BRANCHES, Branch, Call, Wanted
 from archsearch.networks.fused.plan import Group, Source
 from archsearch.networks.fused.state import Collected, Rectified
 from archsearch.networks.fused.unweighted import SHARED, Shared
+from archsearch.networks.fused.weights import joined
 
 
 @dataclass
@@ -49,8 +50,8 @@ def depart(
         scales = _of_group(mix, group).t().repeat_interleave(state.shape[1], dim=1)  # (alternatives, edges x C)
         found, total = [], None
         for operation in group.operations:
-            joined = [torch.cat(list(islice(weights, len(layer)))) for layer in operation.convolutions]
-            call = Call(len(group.nodes), plan.stride, joined, operation.norms, scales[operation.at], statistics, keeps)
+            layers = [joined(tuple(islice(weights, len(layer)))) for layer in operation.convolutions]
+            call = Call(len(group.nodes), plan.stride, layers, operation.norms, scales[operation.at], statistics, keeps)
             output, branch = BRANCHES[operation.name](rectified, call)
             found.append(branch)
             total = output if total is None else total.add_(output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import torch
@@ -119,5 +120,11 @@ def _sums(x: Tensor) -> Tensor:
 
 def _shares(like: Tensor) -> Tensor:
     """One over the number of pixels in the map that a pool sees, for every pixel: (1, C, H, W)."""
-    ones = torch.ones_like(like[:1, :1], memory_format=torch.contiguous_format)
-    return channels_last(depthwise(ones, ones.new_ones(1, 1, 3, 3)).reciprocal().expand(1, *like.shape[1:]))
+    return _shares_of(tuple(like.shape[1:]), like.dtype)
+
+
+@lru_cache(maxsize=16)
+def _shares_of(shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    _, height, width = shape
+    ones = torch.ones(1, 1, height, width, dtype=dtype)
+    return channels_last(depthwise(ones, ones.new_ones(1, 1, 3, 3)).reciprocal().expand(1, *shape))
