@@ -91,7 +91,7 @@ def test_a_job_that_somebody_deletes_is_made_again_only_when_its_pod_is_gone(use
 
 def test_an_edit_of_an_immutable_field_is_refused(user: User):
     user.submit("fixed", budget={"maxTrials": 1}, suspend=True, **ONE)
-    with pytest.raises(CommandError, match="algorithm is immutable") as refusal:
+    with pytest.raises(CommandError, match="evaluation is immutable") as refusal:
         user.submit("fixed", budget={"maxTrials": 1}, suspend=True, **ONE | {"evaluation": {"train": {"epochs": 2}}})
     print(str(refusal.value).splitlines()[-1])
     user.submit("fixed", budget={"maxTrials": 5}, suspend=True, **ONE)

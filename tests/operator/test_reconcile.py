@@ -66,7 +66,9 @@ def test_the_smallest_spec_gets_defaults_that_the_status_shows(namespace, operat
         lambda: namespace.search("s")["status"]["reproducibility"]["settingsAfterDefaults"], 20, "the defaults"
     )
     assert list(settings["space"]) == ["dartsCells"]
-    assert list(settings["algorithm"]) == ["regularizedEvolution"]
+    assert list(settings["algorithm"]) == ["differentiable"]  # one trial is too few to learn from
+    chosen = {each["field"]: each["reason"] for each in namespace.search("s")["status"]["defaults"]}
+    assert "budget.maxTrials is 1" in chosen["algorithm"]
     assert settings["objectives"] == [{"metric": "accuracy", "goal": "Maximize"}]
     assert settings["profiles"][0]["name"] == "default"
 
