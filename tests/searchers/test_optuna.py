@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from objectives import CONDITIONAL, NB201, TINY, evidence, search, smooth
+from objectives import CONDITIONAL, NB201, TINY, arbitrary, evidence, judged, search, smooth
 from optuna.trial import TrialState
 
 from archsearch.searchers import Proposal, Random, Result, TreeParzen
@@ -38,6 +40,21 @@ def test_an_objective_that_was_not_measured_is_not_told() -> None:
     searcher = TreeParzen(NB201, 0, initial=0, objectives=2)
     searcher.ask(evidence([Result(Proposal(NB201.at(1)), (1.0, -math.inf)), Result(Proposal(NB201.at(2)), (1.0, 3.0))]))
     assert [trial.values for trial in told(searcher)] == [[1.0, 3.0]]
+
+
+def test_of_many_results_the_best_and_the_latest_are_known_whoever_is_asked() -> None:
+    rng = np.random.default_rng(0)
+    results = [judged(Proposal(NB201.at(int(at))), arbitrary) for at in rng.permutation(NB201.size())[:620]]
+    results[3] = replace(results[3], scores=(5000.0,))
+    results[4] = replace(results[4], scores=(9000.0,), excess=(0.5,))  # beyond a limit: not good
+    again = TreeParzen(NB201, 0)
+    for count in (398, 399, 400, 401, 599, 600, 620, 450):
+        found = again.ask(evidence(results[:count]))
+        assert found == TreeParzen(NB201, 0).ask(evidence(results[:count]))
+        first = 400 if count >= 600 else 200 if count >= 400 else 0
+        forgotten = sorted((result.value for result in results[:first] if result.value is not None), reverse=True)
+        known = [*forgotten[:25], *(result.scores[0] for result in results[first:count] if result.scores)]
+        assert [trial.value for trial in told(again)] == known
 
 
 def test_it_finds_more_than_random_search_at_equal_cost() -> None:

@@ -36,7 +36,7 @@ class Nsga2:
     def ask(self, evidence: Evidence) -> Proposal | None:
         """A random architecture while the first population is made, then a child of tournaments' winners."""
         rng = generator(self.seed, evidence.index)
-        alive = self._survivors(evidence.results)
+        alive = survivors(evidence.results, self.population)
         if evidence.index < self.population or len(alive) < 2:
             return draw(self.space, rng, evidence.proposed)
         child = self._child(alive, rng)
@@ -57,30 +57,33 @@ class Nsga2:
         # A child that is one of its parents is no news.
         return self.space.mutate(child, rng)
 
-    def _survivors(self, results: Sequence[Result]) -> list[Result]:
-        """The best results, best first."""
-        useful = [at for at, result in enumerate(results) if result.scores is not None or _beyond(result) > 0]
-        kept: list[int] = []
-        step = self.population * REMEMBERED
-        # In blocks: what was dominated by so many before is dominated still.
-        for start in range(0, len(useful), step):
-            block = kept + useful[start : start + step]
-            kept = [block[at] for at in ranked([results[at] for at in block])[: self.population]]
-        return [results[at] for at in kept]
+
+def survivors(results: Sequence[Result], population: int) -> list[Result]:
+    """The best results, best first, without those of which nothing is known."""
+    useful = [at for at, result in enumerate(results) if result.scores is not None or _beyond(result) > 0]
+    kept: list[int] = []
+    step = population * REMEMBERED
+    # In blocks: what was dominated by so many before is dominated still.
+    for start in range(0, len(useful), step):
+        block = kept + useful[start : start + step]
+        kept = [block[at] for at in ranked([results[at] for at in block])[:population]]
+    return [results[at] for at in kept]
 
 
 def ranked(results: Sequence[Result]) -> list[int]:
     """Positions of the results, best first: by front and crowding, then those beyond a limit by how far they are."""
-    kept = [at for at, result in enumerate(results) if result.feasible]
-    beyond = sorted((at for at in range(len(results)) if at not in set(kept)), key=lambda at: _beyond(results[at]))
+    feasible = [result.feasible for result in results]
+    kept = [at for at, keeps in enumerate(feasible) if keeps]
+    beyond = sorted((at for at, keeps in enumerate(feasible) if not keeps), key=lambda at: _beyond(results[at]))
     if not kept:
         return beyond
     points = np.array([results[at].scores for at in kept], dtype=np.float64)
     front = fronts(points)
     order: list[int] = []
-    for number in range(int(front.max()) + 1):
-        mine = np.flatnonzero(front == number)
-        order += [kept[at] for at in mine[np.argsort(-crowding(points[mine]), kind="stable")]]
+    for mine in np.split(np.argsort(front, kind="stable"), np.cumsum(np.bincount(front))[:-1]):
+        # One or two are the ends of their front, and no neighbour is nearer than another.
+        spread = mine if len(mine) <= 2 else mine[np.argsort(-crowding(points[mine]), kind="stable")]
+        order += [kept[at] for at in spread]
     return order + beyond
 
 

@@ -19,16 +19,15 @@ def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
 def fronts(points: Matrix) -> NDArray[np.int64]:
     """For each row of (n, objectives) the number of its front: 0 where nothing dominates it, 1 where only those of
     front 0 do, and so on."""
-    count = len(points)
-    front = np.full(count, -1, dtype=np.int64)
+    front = np.full(len(points), -1, dtype=np.int64)
     one, other = points[:, None, :], points[None, :, :]
     better = np.asarray((one >= other).all(2) & (one > other).any(2))
-    left = np.ones(count, dtype=bool)
+    # Counted once and then down: with one objective there are nearly as many fronts as points.
+    above = better.sum(0)
     number = 0
-    while left.any():
-        first = left & ~better[left].any(0)
+    while len(first := np.flatnonzero((above == 0) & (front < 0))):
         front[first] = number
-        left &= ~first
+        above -= better[first].sum(0)
         number += 1
     return front
 
