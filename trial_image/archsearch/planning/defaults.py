@@ -4,10 +4,17 @@ Space, algorithm and evaluation are chosen by these rules, the first that fits:
 
 1. Where latency, throughput or memory is an objective or a constraint, the space is `mbconvChain`: its layers differ in
    cost far more than cells do. Otherwise it is `dartsCells`.
-2. More than one objective: `gaussianProcess`, which looks for the whole front.
-3. A budget of a few GPU hours, or of a few trials: `differentiable`, which is one supernet a trial and finds a good
+2. More than one objective, or a space whose supernet cannot mix operations: `gaussianProcess`, which looks for the
+   whole front.
+3. A largest latency: `differentiable` with the expected latency in its loss, which knows what each layer costs; it
+   offers no network beyond the limit.
+4. A budget of a few GPU hours, or of a few trials: `differentiable`, which is one supernet a trial and finds a good
    architecture in the time of a few trainings.
-4. Otherwise `gaussianProcess`, with short trainings before full ones.
+5. Otherwise `gaussianProcess`, with short trainings before full ones.
+
+Where the algorithm is left out and there is a place for artifacts, a profile whose latency is an objective or has a
+limit gets a measured table: what is too slow is then known before it is trained. Without such a place rule 3 is not
+there.
 """
 
 from __future__ import annotations
@@ -18,10 +25,21 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from archsearch.api.algorithm import Algorithm, GaussianProcess
+from archsearch.api.base import quantity
 from archsearch.api.differentiable import Differentiable
 from archsearch.api.evaluation import Evaluation, TrainEvaluation
-from archsearch.api.metrics import DEFAULT_GOALS, MEASURED
-from archsearch.api.search import DEFAULT_PROFILE, ArchitectureSearchSpec, Export, Objective, Placement, Profile
+from archsearch.api.hardware_loss import HardwareLoss
+from archsearch.api.metrics import DEFAULT_GOALS, LEARNED, MEASURED
+from archsearch.api.placement import MeasuredTable, SearchLatency
+from archsearch.api.search import (
+    DEFAULT_PROFILE,
+    ArchitectureSearchSpec,
+    Constraint,
+    Export,
+    Objective,
+    Placement,
+    Profile,
+)
 from archsearch.api.space import DartsCells, MbconvChain, Space
 from archsearch.api.status import DefaultChoice
 
@@ -71,7 +89,7 @@ def reasons(spec: ArchitectureSearchSpec, settled: Mapping[str, Any] | None = No
         found.append(DefaultChoice(field="space", value=whole.space.member[0], reason=_why_space(spec)))
     if spec.algorithm is None and whole.algorithm is not None:
         value = whole.algorithm.member[0]
-        now = _algorithm(spec)
+        now = _algorithm(_tabulated(spec))
         kept = value != now[0].member[0]
         reason = "chosen when the search started, and kept although its budget was changed" if kept else now[1]
         found.append(DefaultChoice(field="algorithm", value=value, reason=reason))
@@ -82,6 +100,7 @@ def _chosen(spec: ArchitectureSearchSpec, settled: Mapping[str, Any] | None) -> 
     """The spec with space, algorithm and evaluation: its own, those that were settled, or those of the rules."""
     before = _read(settled)
     own = before if before is not None else spec
+    spec = _tabulated(spec) if before is None else spec.model_copy(update={"profiles": before.profiles})
     space = spec.space or own.space or _space(spec)
     algorithm = spec.algorithm or own.algorithm or _algorithm(spec)[0]
     evaluation = spec.evaluation
@@ -121,12 +140,47 @@ def _algorithm(spec: ArchitectureSearchSpec) -> tuple[Algorithm, str]:
         return process, "earlyStopping compares trials that train one network each"
     if spec.objectives is not None and len(spec.objectives) > 1:
         return process, f"there are {len(spec.objectives)} objectives: it looks for the whole front"
+    if spec.space is not None and not spec.space.mixable:
+        return process, f"the supernet of {spec.space.member[0]} runs one architecture at a time"
+    if (limit := _latency_limit(spec)) is not None:
+        loss = HardwareLoss(metric="latencyMs", profile=limit.profile, target=limit.max)
+        aware = Algorithm(differentiable=Differentiable(method="FBNet", hardware_loss=loss))
+        return aware, f"latencyMs must be at most {limit.max}: the expected latency of the network is in its loss"
     whole = Algorithm(differentiable=Differentiable())
     if budget.max_trials <= FEW_TRIALS:
         return whole, f"budget.maxTrials is {budget.max_trials}, too few to learn from: each trial is a whole search"
     if budget.gpu_hours is not None and float(budget.gpu_hours) <= FEW_GPU_HOURS:
         return whole, f"budget.gpuHours is {budget.gpu_hours}: a supernet costs as much as a few separate trainings"
     return process, f"budget.maxTrials is {budget.max_trials}: enough to learn from, with short trainings first"
+
+
+def _latency_limit(spec: ArchitectureSearchSpec) -> Constraint | None:
+    """The largest latency, where there is one that a table can tell while searching."""
+    tables = {profile.name for profile in spec.profiles if profile.search_latency and not profile.search_latency.trial}
+    if spec.objectives is not None and spec.objectives[0].metric not in LEARNED:
+        return None
+    limits = (item for item in spec.constraints if item.metric == "latencyMs" and item.max is not None)
+    return next((limit for limit in limits if limit.profile in tables and quantity(limit.max or "0") > 0), None)
+
+
+def _tabulated(spec: ArchitectureSearchSpec) -> ArchitectureSearchSpec:
+    """The spec with tables of the latencies that are needed to search."""
+    wanted: list[Objective | Constraint] = [*(spec.objectives or ()), *spec.constraints]
+    timed = {item.profile for item in wanted if item.metric == "latencyMs"}
+    if spec.algorithm is not None or spec.artifacts is None or not timed:
+        return spec
+    profiles = spec.profiles or (_trials_own_profile(spec.trial),)
+    table = SearchLatency(measured_table=MeasuredTable())
+    return spec.model_copy(
+        update={
+            "profiles": tuple(
+                profile.model_copy(update={"search_latency": profile.search_latency or table})
+                if profile.name in timed
+                else profile
+                for profile in profiles
+            )
+        }
+    )
 
 
 def _hardware(spec: ArchitectureSearchSpec) -> bool:

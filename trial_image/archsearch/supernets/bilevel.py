@@ -23,6 +23,7 @@ from archsearch.evaluation.trainer import Diverged, load_network
 from archsearch.networks import Mix, SpaceNetwork, Sparse
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.curvature import Monitor, largest_eigenvalue
+from archsearch.supernets.derivation import Allowed, anything
 from archsearch.supernets.gradients import batch_statistics, first_order, second_order
 from archsearch.supernets.halves import Batch, Halves, Prepare
 from archsearch.supernets.mixing import Half, entropy
@@ -128,9 +129,10 @@ class Bilevel:
         chosen = self._monitor.chosen() if self._monitor else None
         return chosen or self._relaxed.architecture()
 
-    def candidates(self) -> tuple[Architecture, ...]:
+    def candidates(self, allowed: Allowed = anything) -> tuple[Architecture, ...]:
         """The architectures that the search offers at its end: one, or those that it draws."""
-        return (self.architecture(),) if self._monitor else self._relaxed.candidates()
+        chosen = self._monitor.chosen() if self._monitor else None
+        return (chosen,) if chosen and allowed(chosen) else self._relaxed.candidates(allowed)
 
     def run_epoch(self, should_stop: ShouldStop) -> SupernetReport | None:
         """Train to the end of the epoch; None where should_stop said yes before a step. Raises Diverged."""

@@ -22,6 +22,14 @@ Derivation = Callable[[Space, Mapping[str, Tensor]], Architecture]
 The weights are those of the alternatives of each choice; of a choice of inputs those of each predecessor, or none.
 """
 
+Allowed = Callable[[Architecture], bool]
+"""Whether an architecture keeps the limits on what it may cost."""
+
+
+def anything(_architecture: Architecture) -> bool:
+    """There are no limits."""
+    return True
+
 
 def top_edges(space: Space, mix: Mapping[str, Tensor], max_skips: int | None = None) -> Architecture:
     """The strongest operations on the strongest edges (Liu et al. 2019, section 2.4).

@@ -17,6 +17,7 @@ from archsearch.evaluation.seeds import derive, generator
 from archsearch.evaluation.trainer import Place, Trainer
 from archsearch.networks import Mix, SpaceNetwork
 from archsearch.spaces import Architecture, Space
+from archsearch.supernets.derivation import Allowed, anything
 from archsearch.supernets.gradients import batch_statistics
 from archsearch.supernets.policy import Drawn, Reinforce, policy_of
 from archsearch.supernets.state import fill_optimiser, load_optimiser, optimiser_tensors, take
@@ -79,15 +80,16 @@ class Enas:
         return self.policy.likely()
 
     @torch.no_grad()
-    def derive(self) -> Architecture:
+    def derive(self, allowed: Allowed = anything) -> Architecture:
         """The best of some draws by the accuracy on the whole architecture half, which so chooses, and nothing else.
 
-        The published code compares ten on a single batch.
+        The published code compares ten on a single batch. Draws beyond the limits are left out, unless all are.
         """
         random = generator(self._seed, self.epoch, DERIVED)
         drawn = dict.fromkeys(self.policy.draw(random).architecture for _ in range(self._settings.derived_samples))
+        kept = [one for one in drawn if allowed(one)] or list(drawn)
         batches = len(self._half) // self._batch
-        worth = {one: sum(self.reward(one, batch) for batch in range(batches)) for one in drawn}
+        worth = {one: sum(self.reward(one, batch) for batch in range(batches)) for one in kept}
         return max(worth, key=lambda one: worth[one])
 
     def run_epoch(self, should_stop: ShouldStop) -> EnasReport | None:

@@ -15,6 +15,7 @@ from archsearch.evaluation.seeds import derive
 from archsearch.spaces import Architecture, Choice, Space
 from archsearch.spaces.choice import members
 from archsearch.supernets.bilevel import Bilevel, SupernetReport
+from archsearch.supernets.derivation import Allowed, anything
 from archsearch.supernets.recipe import Recipe
 
 STAGE: Final = 8
@@ -49,9 +50,9 @@ class Progressive:
         """The architecture that the present stage stands for."""
         return self._current.architecture()
 
-    def candidates(self) -> tuple[Architecture, ...]:
+    def candidates(self, allowed: Allowed = anything) -> tuple[Architecture, ...]:
         """The architectures that the present stage offers."""
-        return self._current.candidates()
+        return self._current.candidates(allowed)
 
     def state(self) -> State:
         """The stage, what it has left of every choice, and its training."""

@@ -20,7 +20,7 @@ from archsearch.evaluation.seeds import derive, generator
 from archsearch.networks import Mix, SpaceNetwork
 from archsearch.spaces import Architecture, Choice, Space
 from archsearch.supernets.bilevel import Bilevel, SupernetReport
-from archsearch.supernets.derivation import cell_of
+from archsearch.supernets.derivation import Allowed, anything, cell_of
 from archsearch.supernets.gradients import batch_statistics
 from archsearch.supernets.recipe import Recipe
 
@@ -71,9 +71,9 @@ class Projection:
         """What is decided, and the strongest of the rest."""
         return self._current.architecture()
 
-    def candidates(self) -> tuple[Architecture, ...]:
-        """The one."""
-        return (self.architecture(),)
+    def candidates(self, allowed: Allowed = anything) -> tuple[Architecture, ...]:
+        """The one that is decided."""
+        return self._current.candidates(allowed)
 
     def state(self) -> State:
         """Which of the two trainings it is in, and that one's state."""

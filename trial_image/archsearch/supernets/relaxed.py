@@ -6,6 +6,7 @@ Nothing is trained here. All that is random follows from the seed and the place,
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Final, cast
 
 import torch
@@ -17,17 +18,20 @@ from archsearch.evaluation.seeds import derive, generator
 from archsearch.networks import Mix, SpaceNetwork, Sparse
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.alphas import initial, log_probability, one_hot
-from archsearch.supernets.derivation import sample
+from archsearch.supernets.derivation import Allowed, anything, sample
 from archsearch.supernets.gradients import frozen
 from archsearch.supernets.halves import Batch
 from archsearch.supernets.mixing import Half, Moment
 from archsearch.supernets.parts import Parts
 from archsearch.supernets.recipe import Recipe
 
-MIXING, NETWORK, PERTURBATION, SAMPLES = 3, 4, 5, 6
+MIXING, NETWORK, PERTURBATION, SAMPLES, OTHERS = 3, 4, 5, 6, 8
 """What the random numbers of a place are for, beside those of the images."""
 BASELINE: Final = 0.1
 """How fast the loss that REINFORCE compares with follows: the supernet's own loss falls while it is trained."""
+DRAWS: Final = 500
+"""Draws among which those within the limits are looked for, where what a search stands for is beyond them."""
+MOST_OTHERS: Final = 8
 
 Place = tuple[int, int]
 """An epoch and a step of it."""
@@ -75,11 +79,19 @@ class Relaxed:
         return self.space.architecture({**derived.values, **self.decided})
 
     @torch.no_grad()
-    def candidates(self) -> tuple[Architecture, ...]:
-        """The architectures that it offers: one, or those that are drawn."""
-        if self._recipe.derivation != "Sample":
-            return (self.architecture(),)
-        return sample(self.space, self.probabilities(), self._recipe.samples, generator(self._seed, SAMPLES))
+    def candidates(self, allowed: Allowed = anything) -> tuple[Architecture, ...]:
+        """The architectures that it offers: one, or those that are drawn, as far as they keep the limits.
+
+        Where none does, others are drawn until some do; where none of many does, those beyond the limits.
+        """
+        mix = self.probabilities()
+        offered: tuple[Architecture, ...] = (self.architecture(),)
+        if self._recipe.derivation == "Sample":
+            offered = sample(self.space, mix, self._recipe.samples, generator(self._seed, SAMPLES))
+        if kept := tuple(filter(allowed, offered)):
+            return kept
+        drawn = sample(self.space, mix, DRAWS, generator(self._seed, OTHERS))
+        return tuple(islice(filter(allowed, drawn), MOST_OTHERS)) or offered
 
     def logits(self, batch: Batch, mix: Mix, place: Place) -> Tensor:
         """(B, classes)."""

@@ -10,6 +10,7 @@ from archsearch.evaluation.resumable import EpochTraining, ShouldStop
 from archsearch.networks import SpaceNetwork
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.bilevel import Bilevel, SupernetReport
+from archsearch.supernets.derivation import Allowed, anything
 from archsearch.supernets.halves import Prepare
 from archsearch.supernets.parts import parts_of
 from archsearch.supernets.progressive import Progressive
@@ -36,8 +37,11 @@ class Search(EpochTraining, Protocol):
         """The architecture that it stands for now."""
         ...
 
-    def candidates(self) -> tuple[Architecture, ...]:
-        """The architectures that it offers at its end, of which the best with shared weights is the result."""
+    def candidates(self, allowed: Allowed = anything) -> tuple[Architecture, ...]:
+        """The architectures that it offers at its end, of which the best with shared weights is the result.
+
+        They keep the limits where the search can find one that does.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from archsearch.spaces import Architecture
 from archsearch.supernets.enas import Enas
 from archsearch.work.context import Context
 from archsearch.work.errors import UserError
-from archsearch.work.latency import found_message
+from archsearch.work.latency import found_message, within_limits
 from archsearch.work.loop import train
 from archsearch.work.shared_weights import shared_network
 
@@ -42,5 +42,5 @@ def run(context: Context) -> Message:
         )
 
     search, curve = train(context, make, lambda search, stop: one_shot(search, search.architecture(), stop))
-    architecture = search.derive()
+    architecture = search.derive(within_limits(context))
     return found_message(context, architecture, one_shot(search, architecture, lambda: False), curve)

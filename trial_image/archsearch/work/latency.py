@@ -37,6 +37,18 @@ def search_cost(context: Context, architecture: Architecture, known: Mapping[str
     return found
 
 
+def within_limits(context: Context) -> Callable[[Architecture], bool]:
+    """Whether an architecture keeps the limits, by what is counted and what is known of latency."""
+    limits = context.work.constraints
+    known = latencies(context) if limits else {}
+
+    def allowed(architecture: Architecture) -> bool:
+        found = context.cost(architecture) if limits else {}
+        return violation(limits, found | {key: latency(architecture) for key, latency in known.items()}) is None
+
+    return allowed
+
+
 def found_message(
     context: Context, architecture: Architecture, values: Mapping[str, float], curve: list[Mapping[str, float]]
 ) -> Message:

@@ -18,7 +18,7 @@ from archsearch.tasks import augment
 from archsearch.work.context import Context
 from archsearch.work.errors import UserError
 from archsearch.work.hardware_loss import penalty_of
-from archsearch.work.latency import found_message
+from archsearch.work.latency import found_message, within_limits
 from archsearch.work.loop import train
 
 
@@ -28,7 +28,7 @@ def run(context: Context) -> Message:
     Metrics: accuracy and loss of the derived architecture, one-shot: with the weights that it shares in the supernet,
     its BatchNorm statistics taken anew over training images, on the selection images. They say which restart did
     better; they are not what the architecture reaches when it is trained. parameters and flops: of its final network.
-    Whether these keep the spec's limits is left to who reads the result: the architecture is known only now.
+    The architecture keeps the spec's limits as far as they are known here, where the search can find one that does.
     """
     settings = context.work.algorithm.differentiable
     if settings is None:
@@ -61,7 +61,8 @@ def run(context: Context) -> Message:
         )  # fmt: skip
 
     training, curve = train(context, make, lambda search, stop: one_shot(search.network, search.architecture(), stop))
+    offered = training.candidates(within_limits(context))
     known = {training.architecture(): dict(curve[-1])}
-    found = {c: known.get(c) or one_shot(training.network, c, lambda: False) for c in training.candidates()}
+    found = {c: known.get(c) or one_shot(training.network, c, lambda: False) for c in offered}
     architecture = max(found, key=lambda candidate: found[candidate]["accuracy"])
     return found_message(context, architecture, found[architecture], curve)
