@@ -1,8 +1,9 @@
 """Bayesian optimisation with a Gaussian process over architectures, at several fidelities, with limits and costs.
 
-The covariance is that of `kernels`: choices and paths in common (Kandasamy et al. 2018 and White et al. 2021 have
-structural distances of their own). The next proposal has the largest expected improvement at full fidelity (Jones et
-al. 1998), over the cost of the step that it needs: an architecture that is new is trained at the lowest fidelity first.
+The covariance is that of `kernels`: choices and chains of operations in common (Kandasamy et al. 2018 and White et
+al. 2021 have structural distances of their own). The next proposal has the largest expected improvement at full
+fidelity (Jones et al. 1998), over the cost of the step that it needs: an architecture that is new is trained at the
+lowest fidelity first.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MUTANTS: Final = 30
 """Mutations that are looked at of each parent; half as many of these are mutated once more."""
 RANDOM: Final = 100
 """Random architectures that are looked at."""
-OFFSET: Final = 0.05
+OFFSET: Final = 0.15
 """Of the warp, in deviations: differences among the best count most, and those smaller than this as noise."""
 
 

@@ -15,12 +15,15 @@ from archsearch.spaces import Architecture, Space
 Matrix = NDArray[np.float64]
 
 HASHED: Final = 512
-"""Columns that paths are hashed to: there can be millions of different ones."""
+"""Columns that chains are hashed to: there can be millions of different ones."""
+
+MOST: Final = 8
+"""Times that a chain counts."""
 
 
 @dataclass
 class Features:
-    """Architectures as rows of two binary matrices, remembered by id: what they hold, and the paths through them."""
+    """Architectures as rows of two binary matrices, remembered by id: what they hold, and what they compute."""
 
     space: Space
     _rows: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
@@ -35,40 +38,42 @@ class Features:
     def _row(self, architecture: Architecture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         key = architecture.id
         if key not in self._rows:
-            paths = np.zeros(HASHED, dtype=np.float32)
-            paths[[crc32(path.encode()) % HASHED for path in self.space.paths(architecture)]] = 1
-            self._rows[key] = self.space.one_hot(architecture).astype(np.float32), paths
+            chains = np.zeros(HASHED, dtype=np.float32)
+            for chain, count in self.space.chains(architecture).items():
+                # A chain that is there twice is two features, of which one is common with a single one.
+                chains[[crc32(f"{chain}#{at}".encode()) % HASHED for at in range(min(count, MOST))]] = 1
+            self._rows[key] = self.space.one_hot(architecture).astype(np.float32), chains
         return self._rows[key]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """held: (n, options), 1 for each option that is held; paths: (n, HASHED), 1 for each path."""
+    """held: (n, options), 1 for each option that is held; chains: (n, HASHED), 1 for each chain of operations."""
 
     held: NDArray[np.float32]
-    paths: NDArray[np.float32]
+    chains: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.held)
 
     def __getitem__(self, index: slice | NDArray[np.int64]) -> Rows:
-        return Rows(self.held[index], self.paths[index])
+        return Rows(self.held[index], self.chains[index])
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Between two sets of architectures: the share of choices, and of paths, that they do not have in common."""
+    """Between two sets of architectures: the share of choices, and of chains, that they do not have in common."""
 
     choices: Matrix
-    paths: Matrix
+    chains: Matrix
 
     def __getitem__(self, index: tuple[slice, slice]) -> Distances:
-        return Distances(self.choices[index], self.paths[index])
+        return Distances(self.choices[index], self.chains[index])
 
 
 def distances(first: Rows, second: Rows) -> Distances:
     """All pairs, (n, m): 0 between equal ones, 1 where nothing is in common."""
-    return Distances(_apart(first.held, second.held), _apart(first.paths, second.paths))
+    return Distances(_apart(first.held, second.held), _apart(first.chains, second.chains))
 
 
 def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> Matrix:
@@ -80,14 +85,14 @@ def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> Matrix:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of the covariance `choices_share exp(-d_choices / choices_length) + (1 - choices_share) exp(-d_paths /
-    paths_length)` of one fidelity; between two fidelities it is multiplied by `trust` for each step between them.
+    """Of the covariance `choices_share exp(-d_choices / choices_length) + (1 - choices_share) exp(-d_chains /
+    chains_length)` of one fidelity; between two fidelities it is multiplied by `trust` for each step between them.
 
     noise: variance of an observation that is no property of the architecture.
     """
 
     choices_length: float = 0.5
-    paths_length: float = 0.5
+    chains_length: float = 0.5
     choices_share: float = 0.5
     trust: float = 0.9
     noise: float = 0.02
@@ -97,7 +102,7 @@ class Hyperparameters:
         factor = np.exp(rng.normal(0, 0.7, 3))
         return Hyperparameters(
             choices_length=float(np.clip(self.choices_length * factor[0], 0.05, 5)),
-            paths_length=float(np.clip(self.paths_length * factor[1], 0.05, 5)),
+            chains_length=float(np.clip(self.chains_length * factor[1], 0.05, 5)),
             choices_share=_shifted(self.choices_share, rng.normal(0, 1.0), 0.02, 0.98),
             trust=_shifted(self.trust, rng.normal(0, 1.0), 0.1, 0.995),
             noise=float(np.clip(self.noise * factor[2], 1e-3, 0.5)),
@@ -107,7 +112,7 @@ class Hyperparameters:
 def covariance(apart: Distances, steps: Matrix, given: Hyperparameters) -> Matrix:
     """Of the noiseless values at all pairs, with unit variance. steps: fidelities between the two of each pair."""
     structural = given.choices_share * np.exp(-apart.choices / given.choices_length)
-    structural += (1 - given.choices_share) * np.exp(-apart.paths / given.paths_length)
+    structural += (1 - given.choices_share) * np.exp(-apart.chains / given.chains_length)
     return np.asarray(structural * given.trust**steps)
 
 

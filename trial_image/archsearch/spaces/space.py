@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from archsearch.api.base import ChoiceValue, Model
 from archsearch.spaces.architecture import Architecture, InvalidArchitecture
 from archsearch.spaces.choice import Choice, members
-from archsearch.spaces.graph import Graph, paths
+from archsearch.spaces.graph import Graph, chains, paths
 from archsearch.spaces.ways import Ways
 
 
@@ -153,10 +154,14 @@ class Space:
         )
 
     def paths(self, architecture: Architecture) -> frozenset[str]:
-        """The ways through its cells, or its choices where it has no cells: what a structural kernel compares."""
+        """The ways through its cells, or its choices where it has no cells: the path encoding."""
         if self.graph is not None:
             return paths(self.graph(architecture))
-        return frozenset(f"{name}:{value}" for name, value in architecture.values.items())
+        return frozenset(_choices(architecture))
+
+    def chains(self, architecture: Architecture) -> Counter[str]:
+        """What its cells compute, or its choices where it has no cells: what a structural kernel compares."""
+        return Counter(_choices(architecture)) if self.graph is None else chains(self.graph(architecture))
 
     def choice(self, name: str) -> Choice:
         """The choice of this name. Raises KeyError where there is none."""
@@ -179,6 +184,10 @@ def _below(limit: int, rng: np.random.Generator) -> int:
         number = int.from_bytes(rng.bytes(length), "big") >> (8 * length - bits)
         if number < limit:
             return number
+
+
+def _choices(architecture: Architecture) -> list[str]:
+    return [f"{name}:{value}" for name, value in architecture.values.items()]
 
 
 def _option(choice: Choice, value: Any) -> ChoiceValue:
