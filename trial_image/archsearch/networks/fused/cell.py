@@ -41,7 +41,7 @@ class FusedCell(Cell):
         return output
 
     def _apply(self, *arguments: Any, **settings: Any) -> FusedCell:  # what .to() and its like call
-        super()._apply(*arguments, **settings)
+        super()._apply(*arguments, **settings)  # type: ignore[no-untyped-call]
         self._lay_out()
         return self
 

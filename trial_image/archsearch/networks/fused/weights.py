@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def lay_together(parameters: Sequence[nn.Parameter]) -> None:
+def lay_together(parameters: Sequence[Tensor]) -> None:
     """Move the parameters, of one shape each, to memory where they lie after each other. They stay what they are."""
     together = torch.cat([parameter.detach() for parameter in parameters]).contiguous()
     for parameter, part in zip(parameters, together.chunk(len(parameters)), strict=True):
