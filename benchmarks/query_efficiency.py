@@ -9,10 +9,13 @@ The target is the cell with the best validation accuracy after full training; a 
 budget counts as the budget.
 
 With --workers the trainings run side by side, each for the seconds of the table, and a worker that is free is given
-the next proposal at once; wall clock is counted in mean full trainings.
+the next proposal at once; wall clock is counted in mean full trainings. What is under way when the target is found
+costs nothing: only trainings that have ended are counted.
 
 With --seconds a run ends after so many simulated seconds of training, one after the other, and the 12-epoch accuracy
 is told, as in the comparison of Dong and Yang (2020, table 5).
+
+Ends with 0, or with 2 and one line for a table that is not there or not whole.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ import heapq
 import json
 import math
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,7 +47,7 @@ from archsearch.searchers import (
     Searcher,
 )
 from archsearch.spaces import Space, space_of
-from archsearch.spaces.nasbench201 import from_string
+from archsearch.spaces.nasbench201 import from_string, to_string
 
 FULL, SHORT = 200, 12
 LOW: Final = SHORT / FULL
@@ -88,18 +92,37 @@ class Table:
 
 
 def read(file: Path, target: str) -> Table:
-    """The table. target: the column that is told of a full training."""
+    """The table. target: the column that is told of a full training.
+
+    Raises OSError where the file cannot be read, ValueError where a column, a number or an architecture is missing.
+    """
     space = space_of(SpaceSpec(nas_bench201=NasBench201()))
+    low, test, seconds = f"validation_accuracy_{SHORT}", f"test_accuracy_{FULL}", f"train_seconds_{FULL}"
+    rows: dict[str, Row] = {}
     with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as stream:
-        rows = {
-            from_string(space, line["architecture"]).id: Row(
-                {LOW: float(line[f"validation_accuracy_{SHORT}"]), 1.0: float(line[target])},
-                float(line[f"test_accuracy_{FULL}"]),
-                float(line[f"train_seconds_{FULL}"]),
+        lines = csv.DictReader(stream, restval="")
+        if missing := sorted({"architecture", low, target, test, seconds} - set(lines.fieldnames or ())):
+            raise ValueError(f"the table must have a column {missing[0]}, but has {', '.join(lines.fieldnames or ())}")
+        for line in lines:
+            accuracies = {LOW: _number(line, low), 1.0: _number(line, target)}
+            key = from_string(space, line["architecture"]).id
+            rows[key] = Row(accuracies, _number(line, test), _number(line, seconds))
+    # At once, and not when a searcher comes to it: which it comes to depends on the seed.
+    for number in range(space.size()):
+        if (architecture := space.at(number)).id not in rows:
+            raise ValueError(
+                f"the table must have all {space.size()} architectures, but lacks {to_string(architecture)}"
             )
-            for line in csv.DictReader(stream)
-        }
     return Table(space, rows)
+
+
+def _number(line: dict[str, str], column: str) -> float:
+    try:
+        if math.isfinite(found := float(line[column])):
+            return found
+    except ValueError:
+        pass
+    raise ValueError(f"{column} of {line['architecture']} must be a number, but is {line[column]!r}")
 
 
 @dataclass
@@ -118,6 +141,10 @@ class Run:
     best: float = -math.inf
     test_of_best: float = math.nan
     reported: dict[int, float] = field(default_factory=dict)
+
+    def test_accuracy_at(self, cost: int) -> float:
+        """What would be reported once so much is used; the last report where less was."""
+        return self.reported.get(cost, self.test_of_best)
 
     def ask(self, searcher: Searcher) -> Proposal | None:
         """The next proposal, noted as pending."""
@@ -151,17 +178,10 @@ class Run:
 
 
 def sequential(table: Table, target: str, searcher: Searcher, budget: float) -> Run:
-    """One training after the other, until the target is found and the budget of the last report is used."""
+    """One training after the other. Ends when the target is found."""
     run = Run(table, target)
-    while run.cost < budget and (run.found_at is None or run.cost < COSTS[-1]):
-        proposal = run.ask(searcher)
-        if proposal is None:
-            break
+    while run.found_at is None and run.cost < budget and (proposal := run.ask(searcher)) is not None:
         run.finish(proposal, run.wall + table.rows[proposal.architecture.id].seconds * proposal.fidelity, timed=False)
-        if run.found_at is not None:
-            break
-    for cost in COSTS:
-        run.reported.setdefault(cost, run.test_of_best)
     return run
 
 
@@ -197,7 +217,7 @@ def within_seconds(table: Table, searcher: Searcher, seconds: float) -> float:
     return best[1]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, required=True)
@@ -208,42 +228,58 @@ def main() -> None:
     parser.add_argument("--target", default=f"validation_accuracy_{FULL}", help="column told of full trainings")
     parser.add_argument("--seconds", type=float, help="end after simulated seconds instead, on 12-epoch accuracies")
     parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    table, start = read(chosen.table, chosen.target), time.perf_counter()
-    make = SEARCHERS[chosen.searcher]
-    said: dict[str, object] = {"searcher": chosen.searcher, "table": chosen.table.name, "seeds": chosen.seeds}
-    if chosen.seconds is not None:
-        accuracies = [within_seconds(table, make(table.space, seed), chosen.seconds) for seed in range(chosen.seeds)]
-        said |= {"seconds": chosen.seconds, "test_accuracy": statistics.fmean(accuracies),
-                 "standard_deviation": statistics.stdev(accuracies)}  # fmt: skip
-    elif chosen.workers > 1:
-        runs = [
-            asynchronous(table, table.best, make(table.space, seed), chosen.budget, chosen.workers)
-            for seed in range(chosen.seeds)
-        ]
-        said |= {"workers": chosen.workers} | _summary(runs, chosen.budget)
-        walls = [(run.wall if run.found_wall is None else run.found_wall) / table.mean_seconds for run in runs]
-        said |= {"mean_wall_units_to_best": statistics.fmean(walls), "wall_standard_error": _error(walls)}
-    else:
-        runs = [sequential(table, table.best, make(table.space, seed), chosen.budget) for seed in range(chosen.seeds)]
-        said |= _summary(runs, chosen.budget)
-        said["test_accuracy_at"] = {
-            str(cost): statistics.fmean(run.reported[cost] for run in runs) for cost in COSTS if cost <= chosen.budget
-        }
+    chosen = parser.parse_args(arguments)
+    for name in ("seeds", "workers"):
+        if (given := getattr(chosen, name)) < 1:
+            parser.error(f"--{name} must be at least 1, but got {given}")
+    try:
+        table = read(chosen.table, chosen.target)
+    except (OSError, EOFError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        print(f"{chosen.table}: {reason}", file=sys.stderr)
+        return 2
+    said, start = {"searcher": chosen.searcher, "table": chosen.table.name, "seeds": chosen.seeds}, time.perf_counter()
+    said |= _measured(table, chosen)
     said["cpu_seconds_per_run"] = (time.perf_counter() - start) / chosen.seeds
     if chosen.json:
         print(json.dumps(said, indent=1))
-        return
+        return 0
     for name, value in said.items():
         print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
+    return 0
+
+
+def _measured(table: Table, chosen: argparse.Namespace) -> dict[str, object]:
+    searchers = [SEARCHERS[chosen.searcher](table.space, seed) for seed in range(chosen.seeds)]
+    if chosen.seconds is not None:
+        accuracies = [within_seconds(table, searcher, chosen.seconds) for searcher in searchers]
+        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+        return {"seconds": chosen.seconds, "test_accuracy": statistics.fmean(accuracies), "standard_deviation": spread}
+    if chosen.workers == 1:
+        return _summary(
+            [sequential(table, table.best, searcher, chosen.budget) for searcher in searchers], chosen.budget
+        )
+    runs = [asynchronous(table, table.best, searcher, chosen.budget, chosen.workers) for searcher in searchers]
+    walls = [(run.wall if run.found_wall is None else run.found_wall) / table.mean_seconds for run in runs]
+    return {
+        "workers": chosen.workers,
+        **_summary(runs, chosen.budget),
+        "mean_wall_units_to_best": statistics.fmean(walls),
+        "wall_standard_error": _error(walls),
+    }
 
 
 def _summary(runs: list[Run], budget: float) -> dict[str, object]:
-    costs = [budget if run.found_at is None else run.found_at for run in runs]
+    # The last training may have gone beyond the budget: what it found came too late.
+    found = [run.found_at for run in runs if run.found_at is not None and run.found_at <= budget + 1e-9]
+    costs = found + [budget] * (len(runs) - len(found))
     return {
         "mean_units_to_best": statistics.fmean(costs),
         "standard_error": _error(costs),
-        "found_fraction": sum(run.found_at is not None for run in runs) / len(runs),
+        "found_fraction": len(found) / len(runs),
+        "test_accuracy_at": {
+            str(cost): statistics.fmean(run.test_accuracy_at(cost) for run in runs) for cost in COSTS if cost <= budget
+        },
     }
 
 
@@ -252,4 +288,4 @@ def _error(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
