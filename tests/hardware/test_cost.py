@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.search import Profile
-from archsearch.hardware import count, device_name, measure, memory, peak_memory
+from archsearch.hardware import activation_mib, count, device_name, measure, memory, peak_memory
 from archsearch.hardware import device as device_module
 
 MEBIBYTE = 1024 * 1024
@@ -80,6 +80,15 @@ def test_a_measured_network_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
     assert (profile.parameters, profile.flops) == count(given, (3, 8, 8))
     assert profile.device == device_name(torch.device("cpu"))
+
+
+def test_activations_are_what_autograd_keeps_of_one_image() -> None:
+    """By hand: a convolution keeps its input, BatchNorm its own (and two numbers a channel), ReLU its output."""
+    given = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    found = activation_mib(given, (3, 8, 8)) * 2**20
+    images, maps, statistics = 3 * 64 * 4, 4 * 64 * 4, 2 * 4 * 4 / 2
+    assert found == images + 2 * maps + statistics
+    assert given[1].num_batches_tracked == 0
 
 
 MEMORY = """

@@ -78,15 +78,16 @@ def test_the_gradient_of_the_expectation_is_that_of_finite_differences() -> None
 
 
 def test_parameters_and_flops_of_real_networks_are_sums_over_choices() -> None:
-    for metric in ("parameters", "flops"):
+    # What is kept is shared between operations that read the same map: no exact sum.
+    for metric, off in (("parameters", 1e-3), ("flops", 1e-3), ("activationMiB", 0.1)):
 
         def cost(architecture: Architecture, metric: str = metric) -> float:
             return static_cost(NB201, architecture, "final", (1, 8, 8), 10)[metric]
 
         found = fit(NB201, cost, 60, metric=metric, shape=(1, 8, 8))
-        assert found.error < 1e-3
+        assert found.error < off
         other = NB201.sample(np.random.default_rng(5))
-        assert found.of(other) == pytest.approx(cost(other), rel=2e-3)
+        assert found.of(other) == pytest.approx(cost(other), rel=2 * off)
 
 
 def test_inputs_that_the_mix_does_not_weigh_count_with_the_share_of_sets_that_have_them() -> None:

@@ -37,7 +37,7 @@ def test_a_supernet_is_trained_once_and_architectures_inherit_its_weights(workpl
     ending = workplace.run(evaluation(workplace, artifact, [CELL, OTHER, CELL]))
     assert ending.code == 0, ending.log
     first, other, again = ending.message.results
-    assert first.keys() == {"accuracy", "loss", "parameters", "flops"}
+    assert first.keys() == {"accuracy", "loss", "parameters", "flops", "activationMiB"}
     assert first == again
     assert first != other
     assert other["parameters"] < first["parameters"]
@@ -49,7 +49,7 @@ def test_one_beyond_a_limit_is_counted_and_not_evaluated(workplace: Any) -> None
     ending = workplace.run(evaluation(workplace, artifact, [CELL, EMPTY], constraints=limits))
     assert ending.code == 0, ending.log
     beyond, kept = ending.message.results
-    assert beyond.keys() == {"parameters", "flops"}
+    assert beyond.keys() == {"parameters", "flops", "activationMiB"}
     assert beyond["parameters"] > 5000 >= kept["parameters"]
     assert "accuracy" in kept
 

@@ -29,7 +29,7 @@ def test_every_method_ends_with_an_architecture_of_the_space(workplace: Workplac
     assert message.architecture is not None
     space = space_of(Space.model_validate(SMALL))
     assert dict(space.architecture(message.architecture).values) == dict(message.architecture)
-    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops"}
+    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops", "activationMiB"}
     assert len(message.curve) == (8 if method == "DARTSPT" else 3)
 
 

@@ -20,7 +20,7 @@ def test_its_result_is_an_architecture_with_what_it_is_worth_and_costs(workplace
     ending = workplace.run(search(workplace))
     assert ending.code == 0, ending.log
     message = ending.message
-    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops"}
+    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops", "activationMiB"}
     assert message.architecture.keys() == {"cell/1/0", "cell/2/0", "cell/2/1", "cell/3/0", "cell/3/1", "cell/3/2"}
     assert [point.epoch for point in message.curve] == [1, 2]
     assert workplace.run(search(workplace)).message == message

@@ -138,7 +138,7 @@ def test_train_reports_the_objective_and_the_final_networks_cost(workplace: Work
     message = ending.message
     assert ending.code == 0
     assert message.architecture == cell
-    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops"}
+    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops", "activationMiB"}
     assert message.metrics["parameters"] == FINAL_PARAMETERS
     assert [point.epoch for point in message.curve] == [1, 2, 3, 4]
     assert message.curve[-1].value == message.metrics["accuracy"]
@@ -201,7 +201,7 @@ def test_a_supernet_ends_with_an_architecture_of_the_space(workplace: Workplace)
     assert ending.code == 0
     assert message.architecture is not None
     assert message.architecture.keys() == {f"cell/{node}/{edge}" for node in (1, 2, 3) for edge in range(node)}
-    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops"}
+    assert message.metrics.keys() == {"accuracy", "loss", "parameters", "flops", "activationMiB"}
     assert len(message.curve) == 3
     trained = workplace.document("Train", spec={"architecture": dict(message.architecture), "epochs": 1})
     cost = workplace.run(trained).message.metrics
@@ -259,7 +259,15 @@ def test_retrain_reports_the_test_images_and_keeps_the_weights(workplace: Workpl
     ending = workplace.run(document)
     message = ending.message
     assert ending.code == 0
-    assert message.metrics.keys() == {"accuracy", "loss", "testAccuracy", "testLoss", "parameters", "flops"}
+    assert message.metrics.keys() == {
+        "accuracy",
+        "loss",
+        "testAccuracy",
+        "testLoss",
+        "parameters",
+        "flops",
+        "activationMiB",
+    }
     (artifact,) = message.artifacts
     path = workplace.artifacts / "digits-abcde-3" / "weights.safetensors"
     assert artifact.uri == "pvc://claim/digits-abcde/digits-abcde-3/weights.safetensors"

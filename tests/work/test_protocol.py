@@ -319,4 +319,10 @@ def test_the_result_is_logged_before_the_message_can_fail(
     log = workplace.read_log().splitlines()
     assert code == 1
     (result,) = [line for line in log if line.startswith("result: ")]
-    assert json.loads(result.removeprefix("result: ")).keys() == {"accuracy", "loss", "parameters", "flops"}
+    assert json.loads(result.removeprefix("result: ")).keys() == {
+        "accuracy",
+        "loss",
+        "parameters",
+        "flops",
+        "activationMiB",
+    }

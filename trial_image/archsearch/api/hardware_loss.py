@@ -13,7 +13,7 @@ class HardwareLoss(Model):
     """The expected cost of the network under the probabilities of its operations, in the architecture's loss. It has a
     gradient by every architecture weight: the cost is a sum over choices, from a table."""
 
-    metric: Literal["latencyMs", "parameters", "flops"] = "latencyMs"
+    metric: Literal["latencyMs", "parameters", "flops", "activationMiB"] = "latencyMs"
     """What is expected. `latencyMs` is of the profile's `searchLatency` table; the others are counted."""
     profile: ShortName | None = None
     """The hardware profile, for latencyMs only."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Metric = Literal["accuracy", "loss", "parameters", "flops", "latencyMs", "throughput", "peakMemoryMiB"]
+Metric = Literal["accuracy", "loss", "parameters", "flops", "activationMiB", "latencyMs", "throughput", "peakMemoryMiB"]
 Goal = Literal["Maximize", "Minimize"]
 
 LEARNED: Final = frozenset({"accuracy", "loss"})
 """Measured on the selection images by every trial that trains."""
-STATIC: Final = frozenset({"parameters", "flops"})
+STATIC: Final = frozenset({"parameters", "flops", "activationMiB"})
 """Counted on the final network without running it, before training starts."""
 MEASURED: Final = frozenset({"latencyMs", "throughput", "peakMemoryMiB"})
 """Measured on a profile's nodes; meaningless without the profile's name."""
@@ -25,6 +25,7 @@ DEFAULT_GOALS: Final[dict[Metric, Goal]] = {
     "loss": "Minimize",
     "parameters": "Minimize",
     "flops": "Minimize",
+    "activationMiB": "Minimize",
     "latencyMs": "Minimize",
     "throughput": "Maximize",
     "peakMemoryMiB": "Minimize",

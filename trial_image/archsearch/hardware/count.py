@@ -1,15 +1,39 @@
-"""What a network costs without running it: parameters and floating-point operations."""
+"""What a network costs without running it: parameters, floating-point operations and memory."""
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # It says when imported that it cannot count Triton's kernels where there is no Triton; there are none of these here.
 logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from archsearch.hardware.memory import MEBIBYTE  # noqa: E402
+
+
+def activation_mib(network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """MiB of what a training step keeps of the forward pass of one image (C, H, W), for the gradient.
+
+    These are the tensors that autograd saves, each once, without weights and buffers. Optimisers and the framework come
+    on top. The network given is left as it was.
+    """
+    network = copy.deepcopy(network).to("meta").train()
+    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        # Two images: BatchNorm takes no single one while training.
+        network(torch.zeros(2, *shape, device="meta"))
+    found = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+    return found / 2 / MEBIBYTE
 
 
 def count(network: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int]:

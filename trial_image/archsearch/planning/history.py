@@ -164,9 +164,12 @@ class History:
         """What became of each architecture that was evaluated. Nothing that a trial reports is believed where it has
         not succeeded, except what it measured of one beyond a limit."""
         status, result = trial.status, trial.status.result
-        if result is None or status.state not in {"Succeeded", "Stopped", "Infeasible"}:
+        batch = trial.spec.work in BATCH_KINDS
+        # A batch that gave up as a whole has no results of its architectures, though it may have counted something.
+        told = result is not None and (not batch or len(result.results) == len(proposals))
+        if result is None or not told or status.state not in {"Succeeded", "Stopped", "Infeasible"}:
             return [(Result(proposal, None, seconds=_seconds(trial)), {}) for proposal in proposals]
-        if trial.spec.work in BATCH_KINDS:
+        if batch:
             pairs = list(zip(proposals, result.results, strict=True))
         else:
             named = result.architecture or trial.spec.architecture

@@ -13,7 +13,7 @@ from archsearch.api.metrics import LEARNED, STATIC
 from archsearch.api.trial import CurvePoint, thinned
 from archsearch.api.work import Work
 from archsearch.evaluation import derive
-from archsearch.hardware import count, device_name, found_device
+from archsearch.hardware import MEBIBYTE, activation_mib, count, device_name, found_device
 from archsearch.networks import SpaceNetwork, network
 from archsearch.networks.build import Shape, Stack
 from archsearch.planning.objectives import violation
@@ -96,13 +96,19 @@ class Context:
         return built.to(self.device)
 
     def cost(self, architecture: Architecture) -> dict[str, float]:
-        """`parameters` and `flops` of the final network, without building its weights."""
+        """`parameters`, `flops` and `activationMiB` of the final network, without building its weights."""
         return static_cost(self.space, architecture, "final", self.data.shape, self.data.classes)
 
     def checked_cost(self, architecture: Architecture) -> dict[str, float]:
         """The same, shown as metrics. Raises Infeasible where it is beyond a limit of the spec."""
         found = self.cost(architecture)
-        self.metrics.set({series(f"archsearch_trial_{name}"): value for name, value in found.items()})
+        self.metrics.set(
+            {
+                series("archsearch_trial_parameters"): found["parameters"],
+                series("archsearch_trial_flops"): found["flops"],
+                series("archsearch_trial_activation_bytes"): found["activationMiB"] * MEBIBYTE,
+            }
+        )
         self.log(f"final network: {cost_text(found)}")
         limits = [limit for limit in self.work.constraints if limit.metric in STATIC]
         if broken := violation(limits, found):
@@ -115,19 +121,21 @@ class Context:
 
 
 def cost_text(cost: Mapping[str, float]) -> str:
-    """`parameters` and `flops` for a person."""
-    return f"{cost['parameters']:,.0f} parameters, {cost['flops']:,.0f} FLOPs"
+    """The counted costs for a person."""
+    counted = f"{cost['parameters']:,.0f} parameters, {cost['flops']:,.0f} FLOPs"
+    return f"{counted}, {cost['activationMiB']:.3g} MiB an image in training"
 
 
 def static_cost(space: Space, architecture: Architecture, stack: Stack, shape: Shape, classes: int) -> dict[str, float]:
-    """`parameters` and `flops` of an architecture's network. UserError where the images do not pass through it."""
+    """`parameters`, `flops` and `activationMiB` of a network. UserError where the images do not pass through it."""
     with torch.device("meta"):
         built = network(space, architecture, stack=stack, shape=shape, classes=classes)
     try:
         parameters, flops = count(built, shape)
+        activations = activation_mib(built, shape)
     except RuntimeError as error:
         raise UserError(
             f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the {stack} network of "
             f"architecture {architecture.id} ({str(error).splitlines()[0]}); use larger images or fewer cells"
         ) from None
-    return {"parameters": float(parameters), "flops": float(flops)}
+    return {"parameters": float(parameters), "flops": float(flops), "activationMiB": activations}

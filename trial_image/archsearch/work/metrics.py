@@ -26,6 +26,7 @@ DESCRIPTIONS: Final = {
     "archsearch_trial_peak_memory_bytes": "Largest memory in use above the process at rest.",
     "archsearch_trial_parameters": "Trainable weights of the final network.",
     "archsearch_trial_flops": "Operations of the final network for one image; a multiply-add is two.",
+    "archsearch_trial_activation_bytes": "What training the final network keeps of one image for the gradient.",
     "archsearch_trial_info": "The kind of work.",
 }
 

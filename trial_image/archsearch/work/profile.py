@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from archsearch.api.metrics import metric_key
 from archsearch.api.work import Message
-from archsearch.hardware import measure
+from archsearch.hardware import MEBIBYTE, measure
 from archsearch.networks import SpaceNetwork
 from archsearch.work.context import Context
 from archsearch.work.errors import UserError
 from archsearch.work.metrics import series
-
-MEBIBYTE = 1024 * 1024
 
 
 def run(context: Context) -> Message:
