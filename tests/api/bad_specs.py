@@ -228,6 +228,8 @@ BAD_SPECS = [
      "spec.evaluation.zeroCost.batches"),
     ("more architectures than fit", {**ZERO_COST, "spec.evaluation.zeroCost.architecturesPerTrial": 65},
      "spec.evaluation.zeroCost.architecturesPerTrial"),
+    ("a counted objective that the table lacks", {**TABULAR, "spec.objectives": [
+        {"metric": "accuracy"}, {"metric": "flops"}]}, "spec.objectives"),
     ("a table without columns", {**TABULAR, "spec.evaluation.tabular.columns": []}, "spec.evaluation.tabular.columns"),
     ("two columns for a metric", {**TABULAR, "spec.evaluation.tabular.columns": [
         {"metric": "accuracy", "column": "a"}, {"metric": "accuracy", "column": "b"}]},

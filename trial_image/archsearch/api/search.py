@@ -9,7 +9,7 @@ from pydantic import Field
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.base import DecimalString, Model, ObjectName, OneOf, PositiveDecimal, Rule, cel_list
 from archsearch.api.evaluation import Evaluation
-from archsearch.api.metrics import LEARNED
+from archsearch.api.metrics import LEARNED, STATIC
 from archsearch.api.objective import Constraint, Objective
 from archsearch.api.placement import Placement, Profile, Queue, Resources, Toleration, TrialTemplate
 from archsearch.api.space import Space
@@ -217,7 +217,7 @@ def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
     if self.evaluation is None or self.evaluation.tabular is None or self.objectives is None:
         return None
     known = {column.metric for column in self.evaluation.tabular.columns}
-    missing = [item.metric for item in self.objectives if item.metric in LEARNED and item.metric not in known]
+    missing = [item.metric for item in self.objectives if item.metric in LEARNED | STATIC and item.metric not in known]
     return f"objectives must be among evaluation.tabular.columns, but got {', '.join(missing)}" if missing else None
 
 
@@ -236,11 +236,14 @@ class ArchitectureSearchSpec(Model):
     task: Task
     """What is to be learnt, and from which data."""
     space: Space | None = None
-    """The architectures that are searched; `dartsCells` where it is left out."""
+    """The architectures that are searched. Where it is left out: `mbconvChain` if latency, throughput or memory
+    matters, else `dartsCells`; status.defaults says which, and why."""
     algorithm: Algorithm | None = None
-    """How the space is searched; `regularizedEvolution` where it is left out."""
+    """How the space is searched. Where it is left out objectives, limits and budget decide between `differentiable`
+    and `gaussianProcess`; status.defaults says which, and why."""
     evaluation: Evaluation | None = None
-    """What a trial does with an architecture that is proposed; `train` where it is left out."""
+    """What a trial does with an architecture that is proposed; `train` where it is left out. Differentiable search and
+    ENAS propose none."""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=4)] | None = None
     """What makes an architecture good, the most important first; accuracy where it is left out."""
     constraints: Annotated[tuple[Constraint, ...], Field(max_length=8)] = ()
@@ -347,7 +350,7 @@ class ArchitectureSearchSpec(Model):
         ),
         Rule(
             expression="!has(self.evaluation) || !has(self.evaluation.tabular) || !has(self.objectives) || "
-            f"self.objectives.all(o, !(o.metric in {cel_list(sorted(LEARNED))}) || "
+            f"self.objectives.all(o, !(o.metric in {cel_list(sorted(LEARNED | STATIC))}) || "
             "self.evaluation.tabular.columns.exists(c, c.metric == o.metric))",
             message="objectives must be among evaluation.tabular.columns",
             field_path=".objectives",
