@@ -77,10 +77,10 @@ def distances(first: Rows, second: Rows) -> Distances:
 
 
 def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> Matrix:
-    """One minus twice what is shared over what both have together (the Dice distance)."""
+    """One minus twice what is shared over what both have together (the Dice distance); 0 where both have nothing."""
     total = first.sum(1)[:, None] + second.sum(1)[None, :]
     shared = first @ second.T
-    return np.asarray(1 - 2 * shared / np.maximum(total, 1), dtype=np.float64)
+    return np.asarray(np.where(total > 0, 1 - 2 * shared / np.maximum(total, 1), 0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
