@@ -15,7 +15,7 @@ from archsearch.api.methods import EigenvalueStop
 from archsearch.evaluation import Diverged
 from archsearch.spaces import Architecture
 from archsearch.supernets.curvature import Monitor, largest_eigenvalue
-from archsearch.supernets.gradients import batch_statistics
+from archsearch.supernets.gradients import batch_norms, batch_statistics
 from archsearch.work.checkpoint import Identity, decode, encode
 from tests.supernets.tiny import SPACE, bilevel, plainly
 
@@ -55,7 +55,7 @@ def test_it_is_that_of_the_whole_hessian_of_a_supernets_loss() -> None:
         return training._relaxed.task_loss(batch, training.mix(), (0, 0))
 
     training.network.train()
-    with batch_statistics(training.network):
+    with batch_statistics(batch_norms(training.network)):
         value = found(loss, list(training.alphas.values()), list(training.network.parameters()))
         gradients = torch.autograd.grad(loss(), list(training.alphas.values()), create_graph=True)
         flat = torch.cat(gradients)

@@ -19,7 +19,7 @@ from archsearch.networks.fused.convolutions import depthwise, depthwise_input_gr
 from archsearch.spaces import Space, space_of
 from archsearch.spaces.darts import edge_name
 from archsearch.supernets import Bilevel, Recipe
-from archsearch.supernets.gradients import batch_statistics, first_order, frozen
+from archsearch.supernets.gradients import batch_norms, batch_statistics, first_order, frozen
 from archsearch.supernets.progressive import reduced
 from tests.supernets.tiny import CLASSES, DIGITS, SHAPE, exactly, part
 
@@ -274,7 +274,7 @@ def test_a_gradient_can_be_differentiated_again() -> None:
     for network in both(space, (1, 8, 8)):
         mix = mix_of(space)
         before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        with batch_statistics(network):
+        with batch_statistics(batch_norms(network)):
             gradients = torch.autograd.grad(loss_of(network, batch, mix), list(mix.values()), create_graph=True)
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             every = [*mix.values(), *network.parameters()]

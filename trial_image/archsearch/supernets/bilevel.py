@@ -24,7 +24,7 @@ from archsearch.networks import Mix, SpaceNetwork, Sparse
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.curvature import Monitor, largest_eigenvalue
 from archsearch.supernets.derivation import Allowed, anything
-from archsearch.supernets.gradients import batch_statistics, first_order, second_order
+from archsearch.supernets.gradients import batch_norms, batch_statistics, first_order, second_order
 from archsearch.supernets.halves import Batch, Halves, Prepare
 from archsearch.supernets.mixing import Half, entropy
 from archsearch.supernets.parts import Parts, parts_of
@@ -84,6 +84,7 @@ class Bilevel:
         self._relaxed = Relaxed(space, network, recipe, parts or parts_of(recipe), seed)
         self.alphas = self._relaxed.alphas
         self._named = self._relaxed.named
+        self._norms = batch_norms(network)
         self._device = next(network.parameters()).device
         self._halves = Halves(weights, architecture, recipe.batch_size, seed=seed, prepare=prepare, device=self._device)
         self.steps = self._halves.steps  # of an epoch
@@ -178,7 +179,7 @@ class Bilevel:
 
         self._set_learning_rate()
         self._train()
-        with batch_statistics(self.network):
+        with batch_statistics(self._norms):
             if self.recipe.order == "First":
                 gradients = first_order(architecture_loss, alphas, list(self._named.values()))
             else:
@@ -278,7 +279,7 @@ class Bilevel:
             return None
         batch, place = self._halves.take("Architecture", self.epoch, 0), (self.epoch, 0)
         self.network.train()
-        with batch_statistics(self.network):
+        with batch_statistics(self._norms):
             eigenvalue = largest_eigenvalue(
                 lambda: self._relaxed.task_loss(batch, self._relaxed.mix(place, "Architecture"), place),
                 list(self.alphas.values()),

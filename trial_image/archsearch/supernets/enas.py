@@ -18,7 +18,7 @@ from archsearch.evaluation.trainer import Place, Trainer
 from archsearch.networks import Mix, SpaceNetwork
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.derivation import Allowed, anything
-from archsearch.supernets.gradients import batch_statistics
+from archsearch.supernets.gradients import batch_norms, batch_statistics
 from archsearch.supernets.policy import Drawn, Reinforce, policy_of
 from archsearch.supernets.state import fill_optimiser, load_optimiser, optimiser_tensors, take
 from archsearch.tasks import ImageData
@@ -117,7 +117,7 @@ class Enas:
         index = (places if order is None else order[places]).to(self._device)
         images = self._data.normalise(self._half.images[index]).contiguous(memory_format=torch.channels_last)
         self.network.train()
-        with batch_statistics(self.network):
+        with batch_statistics(batch_norms(self.network)):
             logits = self.network(images, cast("Mix", architecture.values))
         return float((logits.argmax(1) == self._half.labels[index]).double().mean())
 

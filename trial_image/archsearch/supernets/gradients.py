@@ -88,18 +88,22 @@ def frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
             tensor.requires_grad_(True)
 
 
+def batch_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch normalisations that have running statistics. To look for them among thousands of modules takes time."""
+    every = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    return [module for module in every if module.track_running_stats]
+
+
 @contextmanager
-def batch_statistics(network: nn.Module) -> Iterator[None]:
+def batch_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
     """Batch normalisations in training mode leave their running statistics alone meanwhile.
 
     The passes of the architecture's gradient run at weights that are never kept, or on the images of the other half.
     """
-    every = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
-    norms = [module for module in every if module.track_running_stats]
     for norm in norms:
-        norm.track_running_stats = False
+        vars(norm)["track_running_stats"] = False  # past nn.Module's own, which looks whether it is a weight
     try:
         yield
     finally:
         for norm in norms:
-            norm.track_running_stats = True
+            vars(norm)["track_running_stats"] = True

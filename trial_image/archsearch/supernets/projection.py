@@ -21,7 +21,7 @@ from archsearch.networks import Mix, SpaceNetwork
 from archsearch.spaces import Architecture, Choice, Space
 from archsearch.supernets.bilevel import Bilevel, SupernetReport
 from archsearch.supernets.derivation import Allowed, anything, cell_of
-from archsearch.supernets.gradients import batch_statistics
+from archsearch.supernets.gradients import batch_norms, batch_statistics
 from archsearch.supernets.recipe import Recipe
 
 ORDER, TUNING = 9, 10
@@ -132,7 +132,7 @@ class Projection:
         """How well the supernet does where the mix has this value, with the statistics of each batch."""
         mix = {**self._current.probabilities(), **self._current.decided, name: value}
         self.network.train()
-        with batch_statistics(self.network):
+        with batch_statistics(batch_norms(self.network)):
             return self._judge(self.network, mix)
 
 
