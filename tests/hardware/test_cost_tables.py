@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from importlib.resources import files
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from archsearch.api import DartsCells, NasBench201
+from archsearch.api import DartsCells, MbconvChain, NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.hardware.costs import CostTable, fit
 from archsearch.spaces import Architecture, Choice, Space, space_of
@@ -114,3 +115,32 @@ def test_a_table_of_another_space_says_what_it_lacks() -> None:
 def test_too_few_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="networks must be at least 10, but got 9"):
         fit(CHAIN, chain_cost, 9, metric="latencyMs", shape=(1, 8, 8))
+
+
+FBNET = {
+    "stem": {"channels": 16},
+    "stages": [
+        {"channels": channels, "layers": layers, "stride": stride}
+        for channels, layers, stride in zip(
+            (16, 24, 32, 64, 112, 184, 352), (1, 4, 4, 4, 4, 4, 1), (1, 1, 2, 2, 1, 2, 1), strict=True
+        )
+    ],
+    "headChannels": 1504,
+    "blocks": ["k3e1", "k3e1g2", "k3e3", "k3e6", "k5e1", "k5e1g2", "k5e3", "k5e6"],
+}
+
+
+def test_the_shipped_table_is_of_the_space_that_the_docs_name_and_covers_it() -> None:
+    file = files("archsearch.hardware") / "tables" / "raspberry-pi-4-fbnet-32.json"
+    table = CostTable.model_validate_json(file.read_text())
+    space = space_of(SpaceSpec(mbconv_chain=MbconvChain.model_validate(FBNET)))
+    assert table.space == space.hash()
+    assert {name: len(costs) for name, costs in table.costs.items()} == {c.name: len(c.options) for c in space.choices}
+    chosen = space.sample(np.random.default_rng(0))
+    wide = space.architecture({choice.name: "k5e6" for choice in space.choices})
+    narrow = space.architecture({choice.name: "skip_connect" if "skip_connect" in choice.options else "k3e1"
+                                 for choice in space.choices})  # fmt: skip
+    assert table.of(narrow) < table.of(chosen) < table.of(wide)
+    # Six layers that cannot be skipped and 16 that are, as published.
+    assert table.of(narrow) == pytest.approx(9.378 + 8.712 + 8.661 + 9.143 + 9.956 + 11.928 + 16 * 0.234, abs=0.05)
+    assert table.error is None

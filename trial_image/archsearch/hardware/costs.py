@@ -41,10 +41,12 @@ class CostTable(Model):
     """What ran the networks."""
     batch_size: Annotated[int, Field(ge=1)] = 1
     """Images at once."""
+    source: str = ""
+    """Where the figures are from, and under which licence, where others have published them."""
     networks: Annotated[int, Field(ge=0)]
-    """Networks that were measured."""
-    error: FiniteFloat
-    """Mean absolute error on networks that it was not fitted to, as a share of their value."""
+    """Networks that were measured; 0 where layers were measured on their own."""
+    error: FiniteFloat | None = None
+    """Mean absolute error on networks that it was not fitted to, as a share of their value; None where nobody knows."""
     fixed: FiniteFloat
     """What every network costs."""
     costs: dict[str, dict[str, FiniteFloat]]
@@ -75,6 +77,13 @@ class CostTable(Model):
             return self.costs[name][json.dumps(value)]
         except KeyError:
             raise ValueError(f"the table of {self.metric} must have {name} = {value!r}, but does not") from None
+
+
+def accuracy_text(table: CostTable) -> str:
+    """How far the table can be trusted, for a person."""
+    if table.error is None:
+        return f"from {table.source or 'figures of single layers'}; how far it is off whole networks is not known"
+    return f"from {table.networks} networks, off by {table.error:.1%} on those that it was not fitted to"
 
 
 def fit(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from archsearch.api.base import quantity
 from archsearch.api.hardware_loss import HardwareLoss
-from archsearch.hardware.costs import CostTable, fit
+from archsearch.hardware.costs import CostTable, accuracy_text, fit
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.regularisers import Penalty, add_cost, multiply_cost, multiply_log_cost
 from archsearch.work.context import Context
@@ -63,8 +63,5 @@ def _table(context: Context, settings: HardwareLoss) -> CostTable:
 
         networks = max(40, COUNTED * sum(len(choice.options) for choice in context.space.choices))
         table = fit(context.space, cost, networks, metric=settings.metric, shape=context.data.shape)
-    context.log(
-        f"expected {settings.metric}: from {table.networks} networks, off by {table.error:.1%} on those that the table "
-        "was not fitted to"
-    )
+    context.log(f"expected {settings.metric}: {accuracy_text(table)}")
     return table

@@ -107,7 +107,7 @@ def _shipped(name: str) -> bytes:
     folder = files("archsearch.hardware") / "tables"
     path = folder / f"{name}.json"
     if not path.is_file():
-        there = sorted(item.name.removesuffix(".json") for item in folder.iterdir()) if folder.is_dir() else []
+        there = sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
         raise UserError(f"profiles.searchLatency.shippedTable must be one of {', '.join(there)}, but got {name}")
     return path.read_bytes()
 
