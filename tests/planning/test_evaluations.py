@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from world import World, claims, quality, run_to_end, spec_of
 
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
-from archsearch.planning import History
+from archsearch.planning import History, resolve
 from archsearch.planning.evidence import pack, unpack
 from archsearch.planning.history import proposals_of
+from archsearch.searchers import Proposal, Result
 from archsearch.spaces import space_of
 
 SPACE = space_of(SpaceSpec(nas_bench201=NasBench201()))
@@ -230,6 +232,24 @@ def test_evidence_survives_its_packing_and_thousands_of_results_fit():
         large.observed += world.history.observed[:6]
     large.proposed = [SPACE.at(int(at)) for at in rng.integers(0, SPACE.size(), 2000)]
     assert len(pack(large, SPACE, 1800)) <= 64 * 1024
+
+
+def test_what_was_proposed_is_known_where_its_result_no_longer_fits():
+    history = History(resolve(spec_of(algorithm=CUSTOM), "image"))
+    rng = np.random.default_rng(0)
+    ranks = rng.permutation(SPACE.size())[:8000]
+    results = [
+        Result(Proposal(SPACE.at(int(rank))), (float(rng.random()),), seconds=float(rng.random())) for rank in ranks
+    ]
+    history.observed = [SimpleNamespace(results=(result,)) for result in results]
+    history.proposed = [result.architecture for result in results]
+    text = pack(history, SPACE, len(results))
+    assert len(text) <= 64 * 1024
+    found = unpack(text, SPACE)
+    assert 500 < len(found.results) < len(results)
+    assert [r.value for r in found.results] == [r.value for r in results[-len(found.results) :]]
+    assert set(found.proposed) == {result.architecture.id for result in results}
+    assert found.index == len(results)
 
 
 @pytest.mark.parametrize("text", ["", "####", "aGVsbG8=", "eJwDAAAAAAE="])

@@ -1,7 +1,8 @@
 """What a searcher in a Job of its own is told: results and proposals as numbers of the space, packed into its document.
 
 A process is given its work in one environment variable of at most 128 KiB. An architecture is a number there, and some
-thousand results fit; of more the latest are told.
+thousand results fit. Of more the latest are told, and of the others only which architectures they were, so that none is
+proposed again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from archsearch.spaces import Space
 
 MAX_LENGTH: Final = 64 * 1024
 MAX_UNPACKED: Final = 16 * 1024 * 1024
+LONGEST: Final = 8
+"""How many architectures are told without their results for each one with."""
 
 
 def pack(history: History, space: Space, observed: int) -> str:
@@ -25,12 +28,17 @@ def pack(history: History, space: Space, observed: int) -> str:
     done = {result.architecture.id for result in results}
     pending = [str(space.rank(a)) for a in history.proposed if a.id not in done]
     told = [[str(space.rank(r.architecture)), r.scores, r.excess, r.seconds] for r in results]
+    earlier: list[str] = []
     while True:
-        document = {"index": len(history.proposed), "results": told, "pending": pending}
+        document = {"index": len(history.proposed), "results": told, "pending": pending, "earlier": earlier}
         text = base64.b64encode(zlib.compress(json.dumps(document).encode(), 9)).decode()
         if len(text) <= MAX_LENGTH or not told:
             return text
-        told = told[len(told) // 8 + 1 :]
+        forgotten = len(told) // 8 + 1
+        earlier += [rank for rank, *_ in told[:forgotten]]
+        # Numbers alone can be too many in spaces where they are long: a searcher without results would be blind.
+        earlier = earlier[max(0, len(earlier) - LONGEST * len(told)) :]
+        told = told[forgotten:]
 
 
 def unpack(text: str, space: Space) -> Evidence:
@@ -48,9 +56,11 @@ def unpack(text: str, space: Space) -> Evidence:
             for rank, scores, excess, seconds in document["results"]
         ]
         pending = [Proposal(space.at(int(rank))) for rank in document["pending"]]
+        earlier = [space.at(int(rank)) for rank in document["earlier"]]
         index = int(document["index"])
     except (zlib.error, KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f"evidence must be what the operator packed, but is not ({error})") from None
     proposals = [*(result.proposal for result in results), *pending]
-    proposed = {proposal.architecture.id: proposal.fidelity for proposal in proposals}
+    proposed = {architecture.id: 1.0 for architecture in earlier}
+    proposed |= {proposal.architecture.id: proposal.fidelity for proposal in proposals}
     return Evidence(index, results, pending, proposed)
