@@ -27,7 +27,7 @@ def pack(history: History, space: Space, observed: int) -> str:
     results = [result for item in history.observed[:observed] for result in item.results]
     done = {result.architecture.id for result in results}
     pending = [str(space.rank(a)) for a in history.proposed if a.id not in done]
-    told = [[str(space.rank(r.architecture)), r.scores, r.excess, r.seconds] for r in results]
+    told: list[list[Any]] = [[str(space.rank(r.architecture)), r.scores, r.excess, r.seconds] for r in results]
     earlier: list[str] = []
     while True:
         document = {"index": len(history.proposed), "results": told, "pending": pending, "earlier": earlier}
