@@ -70,7 +70,7 @@ def test_ctrl_c_stops_the_trials_and_the_same_command_goes_on(make_run):
     process = run.start()
     wait_for(lambda: run.noted("Train 3 started") and run.noted("Train 5 started"), "the trials")
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=90)  # the runner gives trials a minute to save their place
+    printed, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "saving the place of" in printed
     assert "the same command goes on from there" in printed
