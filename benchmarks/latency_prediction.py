@@ -4,8 +4,8 @@
 
 Fits a table to random networks of the space, as a Table trial does, then measures other random networks that the table
 has not seen, and prints the mean absolute error as a share of what was measured, Kendall's tau, and the same for the
-best possible line through operations counted (FLOPs), which is what is used where there is no table. One image at
-once, on this machine's CPU with `--threads` threads. --write FILE keeps the table: the trial image carries those of
+best possible line through operations counted (FLOPs), which needs no table but must know the measurements. One image
+at once, on this machine's CPU with `--threads` threads. --write FILE keeps the table: the trial image carries those of
 `archsearch/hardware/tables`, which a profile names as `searchLatency.shippedTable`.
 """
 

@@ -7,7 +7,7 @@ Space, algorithm and evaluation are chosen by these rules, the first that fits:
 2. More than one objective, or a space whose supernet cannot mix operations: `gaussianProcess`, which looks for the
    whole front.
 3. A largest latency: `differentiable` with the expected latency in its loss, which knows what each layer costs; it
-   offers no network beyond the limit.
+   offers networks within the limit wherever it finds any.
 4. A budget of a few GPU hours, or of a few trials: `differentiable`, which is one supernet a trial and finds a good
    architecture in the time of a few trainings.
 5. Otherwise `gaussianProcess`, with short trainings before full ones.
