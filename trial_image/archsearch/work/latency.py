@@ -15,6 +15,7 @@ from archsearch.hardware import measure
 from archsearch.hardware.costs import CostTable
 from archsearch.planning.objectives import violation
 from archsearch.spaces import Architecture
+from archsearch.supernets.derivation import anything
 from archsearch.work.artifacts import read_artifact
 from archsearch.work.context import Context, cost_text
 from archsearch.work.errors import Infeasible, UserError
@@ -40,11 +41,13 @@ def search_cost(context: Context, architecture: Architecture, known: Mapping[str
 def within_limits(context: Context) -> Callable[[Architecture], bool]:
     """Whether an architecture keeps the limits, by what is counted and what is known of latency."""
     limits = context.work.constraints
-    known = latencies(context) if limits else {}
+    if not limits:
+        return anything
+    known = latencies(context)
 
     def allowed(architecture: Architecture) -> bool:
-        found = context.cost(architecture) if limits else {}
-        return violation(limits, found | {key: latency(architecture) for key, latency in known.items()}) is None
+        found = context.cost(architecture) | {key: latency(architecture) for key, latency in known.items()}
+        return violation(limits, found) is None
 
     return allowed
 
