@@ -81,6 +81,16 @@ def test_a_folder_that_cannot_be_written_is_said_in_a_line(make_run):
     assert f"{run.out} cannot be written: File exists" in run.finish(code=2)
 
 
+def test_a_searcher_without_its_package_is_refused_with_what_to_install(make_run):
+    run = make_run(algorithm={"treeParzen": {}})
+    (run.root / "missing").mkdir()
+    (run.root / "missing" / "optuna.py").write_text("raise ModuleNotFoundError(\"No module named 'optuna'\")")
+    run.environment["PYTHONPATH"] = f"{run.root / 'missing'}:{REPOSITORY / 'trial_image'}"
+    assert "treeParzen needs Optuna, which is not installed: pip install 'archsearch[optuna]'" in run.finish(code=2)
+    assert run.documents() == []
+    assert not (run.out / "search.json").exists()
+
+
 @pytest.mark.parametrize("example", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_examples_are_valid_and_shown_with_their_defaults(example, capsys):
     assert main(["validate", str(example)]) == 0

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
+import os
+import re
 import statistics
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from objectives import CONDITIONAL, NB201, TINY, arbitrary, evidence, judged, search, smooth
+from objectives import CONDITIONAL, NB201, TINY, arbitrary, evidence, judged, price, search, smooth
 from optuna.trial import TrialState
 
 from archsearch.searchers import Proposal, Random, Result, TreeParzen
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def told(searcher: TreeParzen) -> list:
@@ -74,5 +82,37 @@ def test_two_objectives_are_both_looked_for() -> None:
 
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"searcher treeParzen needs the extra archsearch\[optuna\]"):
+    with pytest.raises(ImportError, match=r"treeParzen needs Optuna, .* pip install 'archsearch\[optuna\]'"):
         TreeParzen(TINY, 0)
+
+
+WITHOUT = """
+import json, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from objectives import NB201, price, search, smooth
+from archsearch.searchers import TreeParzen
+results = search(TreeParzen(NB201, 3, objectives=2), lambda one: (smooth(one), -price(one)), 40)
+print(json.dumps([NB201.rank(result.architecture) for result in results]))
+"""
+
+
+def test_what_the_operators_image_leaves_out_is_not_missed() -> None:
+    """The packages that its Dockerfile removes, read from there: asked and told without them it is the same."""
+    removed = re.search(r"^ && rm -rf (.+) \\$", (REPOSITORY / "operator" / "Dockerfile").read_text(), re.MULTILINE)
+    assert removed is not None
+    left_out = [name for name in removed[1].split() if name.isidentifier() and name != "bin"]
+    assert {"sqlalchemy", "alembic"} <= set(left_out)
+    assert all(importlib.util.find_spec(name) for name in left_out), "they are here, so that leaving them out matters"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT, *left_out], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY / 'trial_image'}:{Path(__file__).parent}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    whole = search(TreeParzen(NB201, 3, objectives=2), lambda one: (smooth(one), -price(one)), 40)
+    assert json.loads(done.stdout) == [NB201.rank(result.architecture) for result in whole]

@@ -28,6 +28,7 @@ from archsearch.local.records import (
 from archsearch.local.repair import repair
 from archsearch.local.volumes import bind_volumes
 from archsearch.planning import Search, reasons, resolve
+from archsearch.searchers import SEARCHERS, searcher_of
 
 NAMESPACE: Final = "local"
 IMAGE: Final = "local"
@@ -63,8 +64,8 @@ def open_session(
 ) -> Session:
     """Read the folder, or make it. The caller holds its lock.
 
-    Raises CannotStart if the folder is another search's, if a field that cannot change has changed, or if a volume is
-    missing; then nothing is written.
+    Raises CannotStart if the folder is another search's, if a field that cannot change has changed, or if a volume or
+    what the searcher needs is missing; then nothing is written.
     """
     before = _before(folder, tell)
     if before is None:
@@ -72,6 +73,7 @@ def open_session(
         volumes: dict[str, Path] = {}
     else:
         search, volumes = _changed(folder, before, name, spec)
+    _check_searcher(search)
     bound = bind_volumes(search, given, volumes, folder.artifacts.absolute())
     document = {
         "name": search.name,
@@ -86,6 +88,17 @@ def open_session(
     records = read_records(folder, search, tell)
     repair(records, search, tell)
     return Session(search, records, bound)
+
+
+def _check_searcher(search: Search) -> None:
+    """Make it once: a package that it needs is missed now, and not after the preflight."""
+    assert search.spec.algorithm is not None  # noqa: S101 - the spec is resolved
+    if search.spec.algorithm.member[0] not in SEARCHERS:
+        return
+    try:
+        searcher_of(search.spec)
+    except ImportError as error:
+        raise CannotStart(str(error)) from None
 
 
 def _before(folder: Folder, tell: Tell) -> Document | None:

@@ -21,7 +21,7 @@ from archsearch.searchers.random import Random
 from archsearch.spaces import Space, space_of
 
 __all__ = [
-    "Evidence", "GaussianProcess", "Grid", "Halving", "LocalSearch", "Nsga2", "PolicyGradient", "Proposal",
+    "SEARCHERS", "Evidence", "GaussianProcess", "Grid", "Halving", "LocalSearch", "Nsga2", "PolicyGradient", "Proposal",
     "Random", "RegularizedEvolution", "Result", "Searcher", "TreeParzen", "searcher_of",
 ]  # fmt: skip
 

@@ -55,7 +55,9 @@ class TreeParzen:
         try:
             import optuna
         except ImportError as error:
-            raise ImportError("searcher treeParzen needs the extra archsearch[optuna]") from error
+            raise ImportError(
+                "the searcher treeParzen needs Optuna, which is not installed: pip install 'archsearch[optuna]'"
+            ) from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         object.__setattr__(self, "_study", self._empty())
         # Places and not values: sets are no categories to Optuna.
