@@ -14,7 +14,7 @@ from archsearch.api import Space as SpaceSpec
 from archsearch.api.differentiable import Differentiable
 from archsearch.networks import Mix, Super, supernet
 from archsearch.networks.darts import Cell, DartsNetwork
-from archsearch.networks.fused import FusedCell, cell, convolutions, operations
+from archsearch.networks.fused import FusedCell, cell, convolutions, mixing, operations
 from archsearch.networks.fused.convolutions import depthwise, depthwise_input_gradient, kernel_gradient
 from archsearch.spaces import Space, space_of
 from archsearch.spaces.darts import edge_name
@@ -33,6 +33,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
         {"nodes": 1, "operations": ("none", "dil_conv_5x5"), "search": {"channels": 2, "cells": 3}}, (3, 8, 8),
     ),
     "no weights": ({"nodes": 2, "operations": WEIGHTLESS, "search": {"channels": 2, "cells": 3}}, (1, 7, 8)),
+    "all operations, wide cells": ({"nodes": 3, "search": {"channels": 18, "cells": 3}}, (1, 8, 8)),
     "many nodes, wide cells": (
         {"nodes": 7, "operations": ("sep_conv_5x5", "none"), "search": {"channels": 18, "cells": 3}}, (1, 6, 8),
     ),
@@ -239,33 +240,48 @@ def test_two_steps_of_a_search_are_those_of_the_plain_cells(order: str, calls: l
         assert_same(states[1][name], expected, 1e-9)
 
 
-def test_only_the_gradients_that_are_asked_for_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, gradients = [], []
-    run, of_kernel = operations.Layer.run.__func__, convolutions.kernel_gradient  # type: ignore[attr-defined]
+@pytest.mark.parametrize("case", ["two nodes", "many nodes, wide cells"])
+def test_only_the_gradients_that_are_asked_for_are_computed(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixings, gradients, of_kernel = [], [], convolutions.kernel_gradient
 
-    def noting(cls: Any, *arguments: Any, **options: Any) -> Any:
-        output, layer = run(cls, *arguments, **options)
-        kept.append(layer.between)
-        return output, layer
+    def noting(*arguments: Any) -> Any:
+        mixings.append(mixing.mix(*arguments))
+        return mixings[-1]
 
     def noting_kernel(*arguments: Any) -> Tensor:
         gradients.append(1)
         return of_kernel(*arguments)
 
-    monkeypatch.setattr(operations.Layer, "run", classmethod(noting))
+    def keeps(each: Any) -> bool:
+        return each.keeps if isinstance(each, mixing.Folded) else each.x is not None
+
+    monkeypatch.setattr(operations, "mix", noting)
     monkeypatch.setattr(convolutions, "kernel_gradient", noting_kernel)
-    space, batch = space_with(SETTINGS["two nodes"][0]), batch_of((1, 8, 8))
-    fused, mix = built(space, (1, 8, 8), FusedCell), mix_of(space)
+    cells, shape = SETTINGS[case]
+    space, batch = space_with(cells), batch_of(shape)
+    fused, mix = built(space, shape, FusedCell), mix_of(space)
     first_order(lambda: loss_of(fused, batch, mix), list(mix.values()), list(fused.parameters()))
-    assert kept
+    assert {type(each) for each in mixings} >= {mixing.Folded if case == "two nodes" else mixing.Apart}
     assert not gradients
-    assert all(between is None for between in kept)
-    kept.clear()
+    assert not any(keeps(each) for each in mixings)
+    mixings.clear()
     with frozen(list(mix.values())):
         loss_of(fused, batch, mix).backward()  # type: ignore[no-untyped-call]
-    assert all(between is not None for between in kept)
-    assert len(gradients) == len(kept)
+    assert all(keeps(each) for each in mixings)
+    assert len(gradients) == len(mixings)
     assert all(weights.grad is None for weights in mix.values())
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_states_without_variance_are_normalised_as_by_the_plain_cell(level: float) -> None:
+    space = space_with({"nodes": 2, "search": {"channels": 4, "cells": 3}})
+    mix = {name: weights for name, weights in mix_of(space).items() if name.startswith("normal/")}
+    states, found = torch.full((3, 4, 8, 8), level, dtype=torch.float64), []
+    for network in both(space, (1, 8, 8)):
+        output = network.cells[0].nodes([states, states], mix)
+        found.append([output, *torch.autograd.grad(output.sin().sum(), list(mix.values()))])
+    for expected, got in zip(*found, strict=True):
+        assert_same(got, expected, 1e-7)
 
 
 def test_a_gradient_can_be_differentiated_again() -> None:

@@ -89,12 +89,12 @@ class Softmaxes(Policy):
 
     def __init__(self, space: Space, temperature: float, limit: float) -> None:
         super().__init__(space, temperature, limit)
-        self.logits = nn.ParameterDict(
-            {c.name: nn.Parameter(torch.zeros(len(c.options), dtype=torch.float64)) for c in space.choices}
-        )
+        # By number: a user may name a choice `type`, or what else a module has.
+        self._number = {choice.name: number for number, choice in enumerate(space.choices)}
+        self.logits = nn.ParameterList(torch.zeros(len(c.options), dtype=torch.float64) for c in space.choices)
 
     def _logits(self, choice: Choice, memory: Any) -> tuple[Tensor, Any]:
-        return self.logits[choice.name], memory
+        return self.logits[self._number[choice.name]], memory
 
     def _told(self, choice: Choice, index: int, memory: Any) -> Any:  # noqa: ARG002 - nothing is remembered
         return memory
@@ -113,14 +113,15 @@ class Recurrent(Policy):
         self._first = {choice.name: 1 + sum(sizes[:at]) for at, choice in enumerate(space.choices)}
         self.taken = nn.Embedding(1 + sum(sizes), UNITS, dtype=torch.float64)  # the first: nothing yet
         self.cell = nn.LSTMCell(UNITS, UNITS, dtype=torch.float64)
-        self.choices = nn.ModuleDict(
-            {c.name: nn.Linear(UNITS, len(c.options), bias=False, dtype=torch.float64) for c in space.choices}
+        self._number = {choice.name: number for number, choice in enumerate(space.choices)}
+        self.choices = nn.ModuleList(
+            nn.Linear(UNITS, len(c.options), bias=False, dtype=torch.float64) for c in space.choices
         )
 
     def _logits(self, choice: Choice, memory: Any) -> tuple[Tensor, Any]:
         taken, state = memory or (0, None)
         hidden, inner = self.cell(self.taken.weight[taken], state)
-        logits: Tensor = self.choices[choice.name](hidden)
+        logits: Tensor = self.choices[self._number[choice.name]](hidden)
         return logits, (taken, (hidden, inner))
 
     def _told(self, choice: Choice, index: int, memory: Any) -> Any:

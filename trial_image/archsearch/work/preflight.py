@@ -6,16 +6,16 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from archsearch.api.base import ChoiceValue, quantity
-from archsearch.api.differentiable import Differentiable
 from archsearch.api.metrics import STATIC
 from archsearch.api.search import Constraint
 from archsearch.api.work import Message
-from archsearch.networks import WrongNetwork, check_custom, supernet
+from archsearch.networks import Mix, WrongNetwork, check_custom, supernet
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.search import network_options
 from archsearch.work.context import Context, cost_text, static_cost
@@ -40,8 +40,7 @@ def run(context: Context) -> Message:
     for stack in ("search", "final"):
         cost = static_cost(context.space, sample, stack, data.shape, data.classes)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
-    if (settings := context.work.algorithm.differentiable) is not None:
-        _check_supernet(context, settings)
+    _check_supernet(context, sample)
     _check_limits(context)
     size = context.space.size()
     context.log(f"space: {context.space.name} with {size:,} architectures, hash {context.space.hash()}")
@@ -106,23 +105,41 @@ def _check_custom(context: Context, sample: Architecture, module: str) -> None:
     context.log(f"custom network {module}: it asks for exactly the {len(context.space.choices)} choices of the spec")
 
 
-def _check_supernet(context: Context, settings: Differentiable) -> None:
-    """Images pass through the supernet; nothing is computed."""
-    data = context.data
+def _check_supernet(context: Context, sample: Architecture) -> None:
+    """Images pass through the supernet that the search is to train, where it trains one; nothing is computed.
+
+    Through the mixture of all operations, or through each of them where one path is trained at a time.
+    """
+    algorithm, evaluation, options = context.work.algorithm, context.work.evaluation, dict[str, Any]()
+    mixes: list[Mix]
+    if (settings := algorithm.differentiable) is not None:
+        field, options = "algorithm.differentiable", network_options(settings)
+        mixes = [{c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}]
+    elif algorithm.enas is not None or (evaluation is not None and evaluation.shared_weights is not None):
+        field = "space"
+        mixes = [architecture.values for architecture in (*regular(context.space), sample)]
+    else:
+        return
+    shape, custom = context.data.shape, context.work.space.custom
     with torch.device("meta"):
         try:
-            options = network_options(settings)
-            built = supernet(context.space, shape=data.shape, classes=data.classes, **options)
+            built = supernet(context.space, shape=shape, classes=context.data.classes, **options)
+        except WrongNetwork:
+            raise
         except ValueError as error:
-            raise UserError(f"algorithm.differentiable: {error}") from None
-        mix = {c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}
+            raise UserError(f"{field}: {error}") from None
         try:
-            built(torch.zeros(2, *data.shape), mix)
-        except (RuntimeError, TypeError) as error:
+            for mix in mixes:
+                built(torch.zeros(2, *shape), mix)
+        except Exception as error:
+            if custom is None and not isinstance(error, (RuntimeError, TypeError)):
+                raise  # no fault of the spec
+            said = str(error).partition("\n")[0] or type(error).__name__
+            advice = "use larger images or fewer cells" if custom is None else f"correct {custom.module}"
             raise UserError(
-                f"space: images of {'x'.join(str(size) for size in data.shape)} do not pass through the supernet "
-                f"({str(error).splitlines()[0]}); use larger images or fewer cells"
-            ) from None
+                f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the supernet "
+                f"({said}); {advice}"
+            ) from error
     context.log(f"supernet: {sum(weight.numel() for weight in built.parameters()):,} parameters")
 
 

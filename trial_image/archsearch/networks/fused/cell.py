@@ -11,10 +11,11 @@ from torch.func import functional_call
 from archsearch.networks.chooser import Mix
 from archsearch.networks.darts import Cell
 from archsearch.networks.fused.maps import channels_last, edgewise, inner, outer
+from archsearch.networks.fused.mixing import Gradient, Wanted
 from archsearch.networks.fused.norms import Statistics
-from archsearch.networks.fused.operations import Wanted
 from archsearch.networks.fused.plan import Plan, plan_of
 from archsearch.networks.fused.source import Departure, back, depart
+from archsearch.networks.fused.state import Total
 from archsearch.networks.fused.weights import lay_together
 from archsearch.networks.mixture import SKIP_DROPOUT
 from archsearch.spaces.darts import edge_name, inputs_name
@@ -99,14 +100,14 @@ class _Nodes(torch.autograd.Function):
         """(N, C, H, W) twice -> (N, nodes x C, H, W), or half as high and wide."""
         statistics = Statistics(plan.norms)
         states = [channels_last(before_previous), channels_last(previous)]
-        sums: list[Tensor | None] = [None] * plan.nodes
+        totals = [Total() for _ in range(plan.nodes)]
         remaining = iter(weights)
         keeps = any(ctx.needs_input_grad[5:])
         ctx.departures = []
         for at, source in enumerate(plan.sources):
-            ctx.departures.append(depart(source, states[at], mix, remaining, sums, statistics, keeps=keeps))
+            ctx.departures.append(depart(source, states[at], mix, remaining, totals, statistics, keeps=keeps))
             if at > 0:  # the node whose last input this was
-                states.append(cast("Tensor", sums[at - 1]))
+                states.append(totals[at - 1].close())
         statistics.remember()
         ctx.cell, ctx.plan = cell, plan
         ctx.save_for_backward(before_previous, previous, mix, *weights)
@@ -121,7 +122,8 @@ class _Nodes(torch.autograd.Function):
         plan: Plan = ctx.plan
         needed = ctx.needs_input_grad[2:]
         by_mix = torch.zeros_like(mix)
-        nodes = [outer(part.contiguous()) for part in edgewise(channels_last(gradient), plan.nodes).unbind(-2)]
+        parts = edgewise(channels_last(gradient), plan.nodes).unbind(-2)
+        nodes = [Gradient(outer(part.contiguous())) for part in parts]
         by_states: list[Tensor | None] = [None, None]
         by_weights: list[list[Tensor]] = []
         while ctx.departures:
@@ -133,7 +135,7 @@ class _Nodes(torch.autograd.Function):
             if at < 2:
                 by_states[at] = by_state
             elif by_state is not None:
-                nodes[at - 2] += by_state
+                nodes[at - 2].map += by_state
         flat: list[Tensor | None] = [part for found in reversed(by_weights) for part in found]
         flat = flat or [None] * len(needed[3:])
         return None, None, *by_states, by_mix if needed[2] else None, *flat

@@ -23,6 +23,11 @@ def outer(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
+def rows(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (pixels, C), a view."""
+    return inner(x).reshape(-1, x.shape[1])
+
+
 def beside(maps: Sequence[Tensor]) -> Tensor:
     """Maps one after the other along their channels."""
     return maps[0] if len(maps) == 1 else outer(torch.cat([inner(x) for x in maps], dim=-1))

@@ -59,12 +59,17 @@ class Statistics:
         # All of the batch's own statistics, which are remembered later, each in its place.
         output, centre, deviation = aten.native_batch_norm(x, scale, None, mean, variance, True, 1.0, self.epsilon)
         if mean is not None and variance is not None:
-            count = x.shape[1] // norms[0].num_features
+            self.note(norms, mean, variance)
+        return output, Normalised(x, scale, centre, deviation, self.epsilon)
+
+    def note(self, norms: Sequence[nn.BatchNorm2d], mean: Tensor, variance: Tensor) -> None:
+        """Collect what the norms are going to remember, of what `normalise` has it. variance: unbiased."""
+        if self._remember:
+            count = len(mean) // norms[0].num_features
             self._norms += norms
             for _, one, other in zip(norms, cycle(mean.chunk(count)), cycle(variance.chunk(count)), strict=False):
                 self._means.append(one)
                 self._variances.append(other)
-        return output, Normalised(x, scale, centre, deviation, self.epsilon)
 
     def remember(self) -> None:
         """Move the running statistics."""

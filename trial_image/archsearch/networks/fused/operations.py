@@ -15,24 +15,12 @@ from torch import Tensor, nn
 
 from archsearch.networks.fused import convolutions
 from archsearch.networks.fused.maps import before_relu, channels_last, edgewise, outer
+from archsearch.networks.fused.mixing import Found, Gradient, Mixing, Task, Wanted, mix
 from archsearch.networks.fused.norms import Normalised, Statistics
-from archsearch.networks.fused.state import Collected, Pixels, Rectified
+from archsearch.networks.fused.state import Collected, Pixels, Rectified, Total
 
 Norms = Sequence[Sequence[nn.BatchNorm2d]]
 """Of each normalisation of an operation those of all edges."""
-
-
-class Wanted(NamedTuple):
-    """Which gradients are asked for: by the state, by the weights, by the mixing weights."""
-
-    state: bool
-    weights: bool
-    mix: bool
-
-    @property
-    def beyond(self) -> bool:
-        """Whether the gradient goes on through the last normalisation."""
-        return self.state or self.weights
 
 
 class Call(NamedTuple):
@@ -44,6 +32,8 @@ class Call(NamedTuple):
     norms: Norms
     scale: Tensor
     statistics: Statistics
+    total: Total
+    """What the output is added to."""
     keeps: bool
     """Whether the gradient of the weights is going to be asked for."""
 
@@ -52,47 +42,42 @@ class Branch(Protocol):
     """An operation after its forward pass: what it remembers of it."""
 
     def backward(
-        self, gradient: Tensor, state: Rectified, collected: Collected, wanted: Wanted
-    ) -> tuple[list[Tensor], Tensor]:
+        self, gradient: Gradient, state: Rectified, collected: Collected, wanted: Wanted
+    ) -> tuple[list[Tensor], Tensor | None]:
         """The gradients by its weights, in their order, and by the scale; that by the state goes to `collected`."""
         ...
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A depthwise and a pointwise convolution and a normalisation. between: the two convolutions, where it is kept."""
+    """A depthwise convolution, a pointwise one and a normalisation."""
 
     kernel: Tensor
-    weight: Tensor
-    edges: int
     stride: int
     dilation: int
-    between: Tensor | None
-    normalised: Normalised
+    mixing: Mixing
 
     @classmethod
-    def run(
-        cls, x: Tensor, call: Call, at: int, *, stride: int, dilation: int = 1, scale: Tensor | None = None
-    ) -> tuple[Tensor, Layer]:
-        """The output of layer `at` of an operation."""
+    def run(cls, x: Tensor, call: Call, at: int, total: Total, *, stride: int, dilation: int = 1) -> Layer:
+        """Add the output of layer `at` of an operation to the total; that of the last one times its mixing weight."""
         kernel, weight = call.weights[2 * at : 2 * at + 2]
-        between = convolutions.depthwise(x, kernel, stride, dilation)
-        mixed = convolutions.pointwise(between, weight, call.edges)
-        output, normalised = call.statistics.normalise(mixed, call.norms[at], scale)
-        return output, cls(kernel, weight, call.edges, stride, dilation, between if call.keeps else None, normalised)
+        scale = call.scale if at == len(call.norms) - 1 else None
+        task = Task(weight, call.edges, call.norms[at], scale, call.keeps)
+        mixing = mix(convolutions.depthwise(x, kernel, stride, dilation), task, call.statistics, total)
+        return cls(kernel, stride, dilation, mixing)
 
-    def before_depthwise(self, gradient: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From the gradient of what is normalised: that between the convolutions, and those by the weights."""
-        between = convolutions.pointwise_input_gradient(gradient, self.weight, self.edges)
-        if self.between is None:
-            return between, []
-        by_weight = convolutions.pointwise_weight_gradient(gradient, self.between, self.edges)
+    def weights(self, found: Found, x: Tensor) -> list[Tensor]:
+        """The gradients by the weights, where they are there to be found. x: what the layer saw."""
+        if found.by_input is None or found.by_weight is None:
+            return []
         size = self.kernel.shape[-1]
-        return between, [convolutions.kernel_gradient(x, between, size, self.stride, self.dilation), by_weight]
+        by_kernel = convolutions.kernel_gradient(x, found.by_input, size, self.stride, self.dilation)
+        return [by_kernel, found.by_weight]
 
-    def by_input(self, between: Tensor, x: Tensor, total: Tensor | None = None) -> Tensor:
+    def by_input(self, found: Found, x: Tensor, total: Tensor | None = None) -> Tensor:
         """The gradient by the layer's input, added to the total where there is one."""
-        return convolutions.depthwise_input_gradient(between, self.kernel, x, self.stride, self.dilation, total)
+        assert found.by_input is not None  # noqa: S101 - it was asked for
+        return convolutions.depthwise_input_gradient(found.by_input, self.kernel, x, self.stride, self.dilation, total)
 
 
 @dataclass(frozen=True)
@@ -101,29 +86,32 @@ class Separable:
 
     first: Layer
     second: Layer
+    edges: int
     hidden: Tensor
 
     @classmethod
-    def run(cls, state: Rectified, call: Call) -> tuple[Tensor, Separable]:
-        """The output, times its mixing weight."""
-        hidden, first = Layer.run(state.read("all", call.edges), call, 0, stride=call.stride)
-        output, second = Layer.run(torch.relu_(hidden), call, 1, stride=1, scale=call.scale)
-        return output, cls(first, second, hidden)
+    def run(cls, state: Rectified, call: Call) -> Separable:
+        """Add the output, times its mixing weight, to the total."""
+        between = Total()
+        first = Layer.run(state.read("all", call.edges), call, 0, between, stride=call.stride)
+        hidden = torch.relu_(between.close())
+        return cls(first, Layer.run(hidden, call, 1, call.total, stride=1), call.edges, hidden)
 
     def backward(
-        self, gradient: Tensor, state: Rectified, collected: Collected, wanted: Wanted
-    ) -> tuple[list[Tensor], Tensor]:
+        self, gradient: Gradient, state: Rectified, collected: Collected, wanted: Wanted
+    ) -> tuple[list[Tensor], Tensor | None]:
         """As Branch has it."""
-        gradient, by_scale = self.second.normalised.backward(gradient, by_input=wanted.beyond, by_scale=wanted.mix)
+        found = self.second.mixing.backward(gradient, wanted)
+        by_scale = found.by_scale
         if not wanted.beyond:
             return [], by_scale
-        between, by_second = self.second.before_depthwise(gradient, self.hidden)
-        gradient = before_relu(self.second.by_input(between, self.hidden), self.hidden)
-        gradient, _ = self.first.normalised.backward(gradient, by_input=True, by_scale=False)
-        x = state.read("all", self.first.edges)
-        between, by_first = self.first.before_depthwise(gradient, x)
+        by_second = self.second.weights(found, self.hidden)
+        by_hidden = Gradient(before_relu(self.second.by_input(found, self.hidden), self.hidden))
+        found = self.first.mixing.backward(by_hidden, wanted._replace(mix=False))
+        x = state.read("all", self.edges)
+        by_first = self.first.weights(found, x)
         if wanted.state:
-            collected.grow("all", lambda total: self.first.by_input(between, x, total))
+            collected.grow("all", lambda total: self.first.by_input(found, x, total))
         return by_first + by_second, by_scale
 
 
@@ -132,28 +120,29 @@ class Dilated:
     """ReLU and a layer with dilation 2. With stride 2 it sees the even pixels alone, as neighbours."""
 
     layer: Layer
+    edges: int
     pixels: Pixels
 
     @classmethod
-    def run(cls, state: Rectified, call: Call) -> tuple[Tensor, Dilated]:
-        """The output, times its mixing weight."""
+    def run(cls, state: Rectified, call: Call) -> Dilated:
+        """Add the output, times its mixing weight, to the total."""
         pixels: Pixels = "all" if call.stride == 1 else "even"
         x = state.read(pixels, call.edges)
-        output, layer = Layer.run(x, call, 0, stride=1, dilation=2 // call.stride, scale=call.scale)
-        return output, cls(layer, pixels)
+        layer = Layer.run(x, call, 0, call.total, stride=1, dilation=2 // call.stride)
+        return cls(layer, call.edges, pixels)
 
     def backward(
-        self, gradient: Tensor, state: Rectified, collected: Collected, wanted: Wanted
-    ) -> tuple[list[Tensor], Tensor]:
+        self, gradient: Gradient, state: Rectified, collected: Collected, wanted: Wanted
+    ) -> tuple[list[Tensor], Tensor | None]:
         """As Branch has it."""
-        gradient, by_scale = self.layer.normalised.backward(gradient, by_input=wanted.beyond, by_scale=wanted.mix)
+        found = self.layer.mixing.backward(gradient, wanted)
         if not wanted.beyond:
-            return [], by_scale
-        x = state.read(self.pixels, self.layer.edges)
-        between, by_weights = self.layer.before_depthwise(gradient, x)
+            return [], found.by_scale
+        x = state.read(self.pixels, self.edges)
+        by_weights = self.layer.weights(found, x)
         if wanted.state:
-            collected.grow(self.pixels, lambda total: self.layer.by_input(between, x, total))
-        return by_weights, by_scale
+            collected.grow(self.pixels, lambda total: self.layer.by_input(found, x, total))
+        return by_weights, found.by_scale
 
 
 HALVES: Final[tuple[Pixels, Pixels]] = ("even", "odd")
@@ -168,8 +157,8 @@ class Reduced:
     normalised: Normalised
 
     @classmethod
-    def run(cls, state: Rectified, call: Call) -> tuple[Tensor, Reduced]:
-        """The output, times its mixing weight."""
+    def run(cls, state: Rectified, call: Call) -> Reduced:
+        """Add the output, times its mixing weight, to the total."""
         # All edges see the same pixels: one convolution with the outputs of all.
         halves = [
             edgewise(convolutions.pointwise(state.read(pixels, 1), weight, 1), call.edges)
@@ -177,17 +166,18 @@ class Reduced:
         ]
         joined = outer(torch.cat(halves, dim=-1).flatten(-2))
         output, normalised = call.statistics.normalise(joined, call.norms[0], call.scale)
-        return output, cls(call.edges, call.weights, normalised)
+        call.total.give(output)
+        return cls(call.edges, call.weights, normalised)
 
     def backward(
-        self, gradient: Tensor, state: Rectified, collected: Collected, wanted: Wanted
-    ) -> tuple[list[Tensor], Tensor]:
+        self, gradient: Gradient, state: Rectified, collected: Collected, wanted: Wanted
+    ) -> tuple[list[Tensor], Tensor | None]:
         """As Branch has it."""
-        gradient, by_scale = self.normalised.backward(gradient, by_input=wanted.beyond, by_scale=wanted.mix)
+        before, by_scale = self.normalised.backward(gradient.map, by_input=wanted.beyond, by_scale=wanted.mix)
         if not wanted.beyond:
             return [], by_scale
         outputs = [len(weight) // self.edges for weight in self.weights]
-        halves = torch.split(edgewise(gradient, self.edges), outputs, dim=-1)
+        halves = torch.split(edgewise(before, self.edges), outputs, dim=-1)
         by_weights = []
         for pixels, weight, half in zip(HALVES, self.weights, halves, strict=True):
             half_gradient = channels_last(outer(half.flatten(-2)))
@@ -198,7 +188,7 @@ class Reduced:
         return by_weights, by_scale
 
 
-BRANCHES: Final[dict[str, Callable[[Rectified, Call], tuple[Tensor, Branch]]]] = {
+BRANCHES: Final[dict[str, Callable[[Rectified, Call], Branch]]] = {
     "sep_conv_3x3": Separable.run,
     "sep_conv_5x5": Separable.run,
     "dil_conv_3x3": Dilated.run,

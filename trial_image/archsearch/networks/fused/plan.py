@@ -10,13 +10,14 @@ from typing import Final, TypeVar, cast
 
 from torch import nn
 
+from archsearch.networks.fused.mixing import NARROW
 from archsearch.networks.fused.operations import BRANCHES
 from archsearch.networks.fused.unweighted import SHARED
 from archsearch.networks.mixture import Mixture
 from archsearch.spaces.darts import NONE
 
-NARROW: Final = 16
-"""Up to so many channels two edges at once are fastest, above four: what they compute should stay in the cache."""
+TOGETHER: Final = 4
+"""So many edges at once are fastest where cells are not narrow: what they compute should stay in the cache."""
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -116,7 +117,7 @@ def plan_of(edges: Mapping[str, nn.Module], nodes: int, channels: int, reduces: 
         _source(
             {node: (mixtures[node, at], starts[node, at]) for node, leaves in order if leaves == at},
             2 if reduces and at < 2 else 1,
-            2 if channels <= NARROW else 4,
+            1 if channels <= NARROW else TOGETHER,
         )
         for at in range(nodes + 1)
     )

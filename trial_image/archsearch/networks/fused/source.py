@@ -9,11 +9,12 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from archsearch.networks.fused.maps import beside, channels_last, product
+from archsearch.networks.fused.maps import beside, product
+from archsearch.networks.fused.mixing import Gradient, Wanted
 from archsearch.networks.fused.norms import Statistics
-from archsearch.networks.fused.operations import BRANCHES, Branch, Call, Wanted
+from archsearch.networks.fused.operations import BRANCHES, Branch, Call
 from archsearch.networks.fused.plan import Group, Source
-from archsearch.networks.fused.state import Collected, Rectified
+from archsearch.networks.fused.state import Collected, Rectified, Total
 from archsearch.networks.fused.unweighted import SHARED, Shared
 from archsearch.networks.fused.weights import joined
 
@@ -34,12 +35,12 @@ def depart(
     state: Tensor,
     mix: Tensor,
     weights: Iterator[Tensor],
-    sums: list[Tensor | None],
+    totals: Sequence[Total],
     statistics: Statistics,
     *,
     keeps: bool,
 ) -> Departure:
-    """Add to each node's sum what the state's edges give it.
+    """Add to each node's total what the state's edges give it.
 
     mix: the mixing weights of all edges of the cell. weights: those of the convolutions, from here on. keeps: whether
     the gradient of the weights is going to be asked for.
@@ -48,29 +49,28 @@ def depart(
     branches = []
     for group in plan.groups:
         scales = _of_group(mix, group).t().repeat_interleave(state.shape[1], dim=1)  # (alternatives, edges x C)
-        found, total = [], None
+        edges, found = len(group.nodes), []
+        total = totals[group.nodes[0]] if edges == 1 else Total()
         for operation in group.operations:
             layers = [joined(tuple(islice(weights, len(layer)))) for layer in operation.convolutions]
-            call = Call(len(group.nodes), plan.stride, layers, operation.norms, scales[operation.at], statistics, keeps)
-            output, branch = BRANCHES[operation.name](rectified, call)
-            found.append(branch)
-            total = output if total is None else total.add_(output)
+            call = Call(edges, plan.stride, layers, operation.norms, scales[operation.at], statistics, total, keeps)
+            found.append(BRANCHES[operation.name](rectified, call))
         branches.append(found)
-        if total is not None:
-            for node, part in zip(group.nodes, total.chunk(len(group.nodes), dim=1), strict=True):
-                _add(sums, node, part)
+        if edges > 1 and found:
+            for node, part in zip(group.nodes, total.close().chunk(edges, dim=1), strict=True):
+                totals[node].add(part)
     shared: list[Shared] = []
     for unweighted in plan.shared:
         operation_pass = SHARED[unweighted.name](state, plan.stride, unweighted.norms, statistics)
         shared.append(operation_pass)
         for node, weight in zip(unweighted.nodes, mix[list(unweighted.places)].tolist(), strict=True):
-            _add(sums, node, operation_pass.output, weight)
+            totals[node].add(operation_pass.output, weight)
     rectified.forget()
     return Departure(plan, state, rectified, branches, shared)
 
 
 def back(
-    departure: Departure, mix: Tensor, by_mix: Tensor, nodes: Sequence[Tensor], wanted: Wanted
+    departure: Departure, mix: Tensor, by_mix: Tensor, nodes: Sequence[Gradient], wanted: Wanted
 ) -> tuple[Tensor | None, list[Tensor]]:
     """The gradients by the state, where it is wanted, and by the weights, each of one convolution of one edge.
 
@@ -80,11 +80,13 @@ def back(
     by_weights: list[Tensor] = []
     for group, branches in zip(departure.plan.groups, departure.branches, strict=True):
         edges = len(group.nodes)
-        gradient = beside([nodes[node] for node in group.nodes])
+        gradient = nodes[group.nodes[0]]
+        if edges > 1:
+            gradient = Gradient(beside([nodes[node].map for node in group.nodes]))
         for operation, at in zip(group.operations, range(len(branches)), strict=True):
             found, by_scale = branches[at].backward(gradient, departure.rectified, collected, wanted)
             by_weights += [part for each in found for part in each.chunk(edges)]
-            if wanted.mix:
+            if wanted.mix and by_scale is not None:
                 _of_group(by_mix, group)[:, operation.at] = by_scale.view(edges, -1).sum(1)
         branches.clear()
         collected.fold(edges)
@@ -93,24 +95,15 @@ def back(
     for unweighted, shared in zip(departure.plan.shared, departure.shared, strict=True):
         places = list(unweighted.places)
         if wanted.mix:
-            by_mix[places] = torch.stack([product(nodes[node], shared.output) for node in unweighted.nodes])
+            by_mix[places] = torch.stack([product(nodes[node].map, shared.output) for node in unweighted.nodes])
         if by_state is not None:
-            weighted: list[Tensor | None] = [None]
+            weighted = Total()
             for node, weight in zip(unweighted.nodes, mix[places].tolist(), strict=True):
-                _add(weighted, 0, nodes[node], weight)
-            assert weighted[0] is not None  # noqa: S101 - it has nodes
-            by_state += shared.backward(weighted[0], departure.state)
+                weighted.add(nodes[node].map, weight)
+            by_state += shared.backward(weighted.close(), departure.state)
     return by_state, by_weights
 
 
 def _of_group(values: Tensor, group: Group) -> Tensor:
     """(edges, alternatives), a view."""
     return values.narrow(0, group.first, len(group.nodes) * group.alternatives).view(-1, group.alternatives)
-
-
-def _add(sums: list[Tensor | None], at: int, term: Tensor, weight: float = 1.0) -> None:
-    total = sums[at]
-    if total is None:
-        sums[at] = channels_last(term * weight)
-    else:
-        total.add_(term, alpha=weight)

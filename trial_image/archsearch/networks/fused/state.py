@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from archsearch.networks.fused.maps import before_relu, beside, channels_last
+from archsearch.networks.fused.maps import before_relu, beside, channels_last, inner, outer, rows
 from archsearch.networks.operations import from_odd_pixels
 
 Pixels = Literal["all", "even", "odd"]
@@ -36,6 +36,42 @@ class Rectified:
         if pixels == "all":
             return self.map
         return channels_last((self.map if pixels == "even" else from_odd_pixels(self.map))[:, :, ::2, ::2])
+
+
+class Total:
+    """A sum of maps of one shape, and of constants, one a channel, which are added at the end."""
+
+    def __init__(self) -> None:
+        self._map: Tensor | None = None
+        self._constant: Tensor | None = None
+
+    def add(self, term: Tensor, weight: float = 1.0) -> None:
+        """Add a map."""
+        if self._map is None:
+            self._map = channels_last(term * weight)
+        else:
+            self._map.add_(term, alpha=weight)
+
+    def give(self, term: Tensor) -> None:
+        """Add a map that nobody else looks at: it may become the sum."""
+        if self._map is None:
+            self._map = term
+        else:
+            self._map.add_(term)
+
+    def add_product(self, x: Tensor, weight: Tensor, constant: Tensor) -> None:
+        """Add a pointwise convolution, with a constant. weight: (outputs, C)."""
+        if self._map is None:
+            n, height, width, _ = inner(x).shape
+            self._map = outer(torch.mm(rows(x), weight.t()).view(n, height, width, -1))
+        else:
+            rows(self._map).addmm_(rows(x), weight.t())
+        self._constant = constant if self._constant is None else self._constant + constant
+
+    def close(self) -> Tensor:
+        """The sum; nothing is to be added any more."""
+        assert self._map is not None  # noqa: S101 - something was added
+        return self._map if self._constant is None else self._map.add_(self._constant[:, None, None])
 
 
 class Collected:
