@@ -109,17 +109,17 @@ class _Nodes(torch.autograd.Function):
             if at > 0:  # the node whose last input this was
                 states.append(totals[at - 1].close())
         statistics.remember()
-        ctx.cell, ctx.plan = cell, plan
+        ctx.cell, ctx.plan, ctx.mix = cell, plan, mix.detach()
         ctx.save_for_backward(before_previous, previous, mix, *weights)
         return outer(torch.cat([inner(state) for state in states[2:]], dim=-1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Only what is asked for."""
-        _, _, mix, *_ = ctx.saved_tensors
         if torch.is_grad_enabled() or not ctx.departures:  # to be differentiated again, or for the second time
             return None, None, *_replayed(ctx, gradient)
         plan: Plan = ctx.plan
+        mix: Tensor = ctx.mix
         needed = ctx.needs_input_grad[2:]
         by_mix = torch.zeros_like(mix)
         parts = edgewise(channels_last(gradient), plan.nodes).unbind(-2)

@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 
 class Gradient:
-    """The gradient by a map."""
+    """The gradient by a map. Its sums are asked for when the map does not change any more."""
 
     def __init__(self, by_map: Tensor) -> None:
         self.map = by_map
@@ -135,7 +135,7 @@ class Folded:
     def run(cls, x: Tensor, task: Task, statistics: Statistics, total: Total) -> Folded:
         """See `mix`."""
         weight, seen = task.weight[:, :, 0, 0], rows(x)
-        pixels = len(seen)
+        pixels = seen.shape[0]
         mean = seen.sum(0) / pixels
         covariance = torch.addmm(torch.outer(mean, mean), seen.t(), seen, beta=-1, alpha=1 / pixels)
         covariant = weight @ covariance
@@ -155,7 +155,7 @@ class Folded:
         by_scale = (joint * self.weight).sum(1).mul_(self.deviation)
         if not wanted.beyond:
             return Found(None, None, by_scale)
-        pixels = len(self.x)
+        pixels = self.x.shape[0]
         curve = by_scale * self.deviation  # how the deviation moves with the weight
         back = self.folded.t() @ (self.weight * (curve / pixels)[:, None])
         constant = back.t() @ self.mean - self.folded.t() @ gradient.total / pixels

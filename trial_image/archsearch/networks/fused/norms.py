@@ -65,7 +65,7 @@ class Statistics:
     def note(self, norms: Sequence[nn.BatchNorm2d], mean: Tensor, variance: Tensor) -> None:
         """Collect what the norms are going to remember, of what `normalise` has it. variance: unbiased."""
         if self._remember:
-            count = len(mean) // norms[0].num_features
+            count = mean.shape[0] // norms[0].num_features
             self._norms += norms
             for _, one, other in zip(norms, cycle(mean.chunk(count)), cycle(variance.chunk(count)), strict=False):
                 self._means.append(one)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import torch
 from torch import Tensor
 
 from archsearch.networks.fused.maps import beside, product
@@ -45,7 +44,7 @@ def depart(
     mix: the mixing weights of all edges of the cell. weights: those of the convolutions, from here on. keeps: whether
     the gradient of the weights is going to be asked for.
     """
-    rectified = Rectified(state)
+    rectified, of_choice = Rectified(state), mix.tolist()
     branches = []
     for group in plan.groups:
         scales = _of_group(mix, group).t().repeat_interleave(state.shape[1], dim=1)  # (alternatives, edges x C)
@@ -63,8 +62,8 @@ def depart(
     for unweighted in plan.shared:
         operation_pass = SHARED[unweighted.name](state, plan.stride, unweighted.norms, statistics)
         shared.append(operation_pass)
-        for node, weight in zip(unweighted.nodes, mix[list(unweighted.places)].tolist(), strict=True):
-            totals[node].add(operation_pass.output, weight)
+        for node, place in zip(unweighted.nodes, unweighted.places, strict=True):
+            totals[node].add(operation_pass.output, of_choice[place])
     rectified.forget()
     return Departure(plan, state, rectified, branches, shared)
 
@@ -85,21 +84,22 @@ def back(
             gradient = Gradient(beside([nodes[node].map for node in group.nodes]))
         for operation, at in zip(group.operations, range(len(branches)), strict=True):
             found, by_scale = branches[at].backward(gradient, departure.rectified, collected, wanted)
-            by_weights += [part for each in found for part in each.chunk(edges)]
+            by_weights += found if edges == 1 else [part for each in found for part in each.chunk(edges)]
             if wanted.mix and by_scale is not None:
                 _of_group(by_mix, group)[:, operation.at] = by_scale.view(edges, -1).sum(1)
         branches.clear()
         collected.fold(edges)
     departure.rectified.forget()
     by_state = collected.total(departure.rectified) if wanted.state else None
+    of_choice = mix.tolist()
     for unweighted, shared in zip(departure.plan.shared, departure.shared, strict=True):
-        places = list(unweighted.places)
         if wanted.mix:
-            by_mix[places] = torch.stack([product(nodes[node].map, shared.output) for node in unweighted.nodes])
+            for node, place in zip(unweighted.nodes, unweighted.places, strict=True):
+                by_mix[place] = product(nodes[node].map, shared.output)
         if by_state is not None:
             weighted = Total()
-            for node, weight in zip(unweighted.nodes, mix[places].tolist(), strict=True):
-                weighted.add(nodes[node].map, weight)
+            for node, place in zip(unweighted.nodes, unweighted.places, strict=True):
+                weighted.add(nodes[node].map, of_choice[place])
             by_state += shared.backward(weighted.close(), departure.state)
     return by_state, by_weights
 
