@@ -5,6 +5,7 @@
 A step moves the architecture weights (Adam) and then the network weights (SGD with momentum and a clipped gradient)
 on random images, with the constants of Liu et al. (2019, appendix A.1). All rows run in one process, one step of each
 after the other, so that what else the machine does meets all alike; with `--threads 1` it is pinned to one core.
+Memory that a row frees stays with the process: a search, alone in its own, does not pay for pages of others either.
 
 reference: the published loop, written from the paper: all eight operations with `none` among them, the gradient of
 everything in both halves of a step. rival: the same with only the gradients that are needed, and the channels
@@ -24,6 +25,7 @@ own count). With --json: the median seconds of each row under its name, and `qua
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.util
 import json
 import os
@@ -225,6 +227,15 @@ def rows_of(arguments: argparse.Namespace) -> dict[str, MakeStep]:
     return {name: known[name] for name in dict.fromkeys(asked)}
 
 
+def keep_memory() -> None:
+    """Have glibc keep what is freed; without it each row waits for pages that the end of the row before gave back."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_max = -1, -4  # their numbers in malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
+
+
 def measure(steps: dict[str, Step], count: int, wait: Callable[[], None]) -> dict[str, list[tuple[float, float]]]:
     """Seconds of wall and CPU of every step of each row, in turn; the first one, which warms up, is left out."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
@@ -283,6 +294,7 @@ def main() -> None:
     if arguments.peak:
         print(peak_of(rows[arguments.peak](*size), device))
         return
+    keep_memory()
     steps = {name: make(*size) for name, make in rows.items()}
     seconds = measure(steps, arguments.steps, torch.cuda.synchronize if device.type == "cuda" else lambda: None)
     report = _report(seconds) | {
