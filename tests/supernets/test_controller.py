@@ -177,3 +177,12 @@ def test_the_baseline_starts_at_the_first_rewards_and_follows_slowly_after_each_
     assert learner.loss(drawn, [0.4, 0.4]).item() == 0.0
     learner.step(drawn, [0.2, 0.6])
     assert learner.baseline == pytest.approx((0.4 * 0.9 + 0.1 * 0.2) * 0.9 + 0.1 * 0.6, abs=1e-12)
+
+
+@controllers
+@pytest.mark.parametrize("name", ["type", "keys", "training", "half"])
+def test_a_choice_may_be_named_as_what_a_module_has(controller: Controller, name: str) -> None:
+    """A custom space's choices are named by its user."""
+    space = Space("named", (Choice(name, ("a", "b")),), NasBench201())
+    made = policy_of(space, controller, temperature=2.0, limit=2.5, generator=torch.Generator().manual_seed(0))
+    assert made.draw(torch.Generator().manual_seed(0)).architecture[name] in ("a", "b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from archsearch.work.files import write_whole
 
 DRAWN = 24
 """Random architectures that are counted to see what a limit allows, beside the regular ones."""
+DRAWN_TO_COVER = 500
+"""Random architectures that are looked at for options that no other has; few of them are run."""
 
 
 def run(context: Context) -> Message:
@@ -40,7 +43,7 @@ def run(context: Context) -> Message:
     for stack in ("search", "final"):
         cost = static_cost(context.space, sample, stack, data.shape, data.classes)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
-    _check_supernet(context, sample)
+    _check_supernet(context)
     _check_limits(context)
     size = context.space.size()
     context.log(f"space: {context.space.name} with {size:,} architectures, hash {context.space.hash()}")
@@ -74,6 +77,19 @@ def regular(space: Space) -> Iterator[Architecture]:
     yield from dict.fromkeys(found)
 
 
+def covering(space: Space, seed: int) -> Iterator[Architecture]:
+    """Architectures that together have every option of every choice of operations or numbers, as far as some are found.
+
+    Of the regular ones and many random ones those that have something new.
+    """
+    rng, had = np.random.default_rng(seed), set[tuple[str, ChoiceValue]]()
+    for architecture in chain(regular(space), (space.sample(rng) for _ in range(DRAWN_TO_COVER))):
+        new = {item for item in architecture.values.items() if not isinstance(item[1], tuple)} - had
+        if new:
+            had |= new
+            yield architecture
+
+
 def _check_artifacts(context: Context) -> None:
     if context.work.paths.artifacts is None:
         return
@@ -105,7 +121,7 @@ def _check_custom(context: Context, sample: Architecture, module: str) -> None:
     context.log(f"custom network {module}: it asks for exactly the {len(context.space.choices)} choices of the spec")
 
 
-def _check_supernet(context: Context, sample: Architecture) -> None:
+def _check_supernet(context: Context) -> None:
     """Images pass through the supernet that the search is to train, where it trains one; nothing is computed.
 
     Through the mixture of all operations, or through each of them where one path is trained at a time.
@@ -117,7 +133,7 @@ def _check_supernet(context: Context, sample: Architecture) -> None:
         mixes = [{c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}]
     elif algorithm.enas is not None or (evaluation is not None and evaluation.shared_weights is not None):
         field = "space"
-        mixes = [architecture.values for architecture in (*regular(context.space), sample)]
+        mixes = [architecture.values for architecture in covering(context.space, context.work.spec.seed)]
     else:
         return
     shape, custom = context.data.shape, context.work.space.custom
