@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from archsearch.networks.fused.maps import channels_last, column_phases, inner, outer, row_phases
+from archsearch.networks.fused.maps import channels_last, column_phases, inner, joint, outer, row_phases, rows
 
 FAST_COLUMNS: Final = 3
 """Columns of the kernels whose gradient is fast; it is so on maps with at least as many rows as the kernel."""
@@ -67,6 +67,9 @@ def kernel_gradient(x: Tensor, gradient: Tensor, size: int, stride: int, dilatio
 
 def pointwise(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     """1 x 1 convolutions of `groups` maps that lie beside each other."""
+    if groups == 1:  # a product of matrices, for which oneDNN's convolution takes twice as long
+        n, height, width, _ = inner(x).shape
+        return outer((rows(x) @ weight[:, :, 0, 0].t()).view(n, height, width, -1))
     return channels_last(F.conv2d(x, weight, groups=groups))
 
 
@@ -78,8 +81,10 @@ def pointwise_input_gradient(gradient: Tensor, weight: Tensor, groups: int) -> T
 
 def pointwise_weight_gradient(gradient: Tensor, x: Tensor, groups: int) -> Tensor:
     """The gradient of pointwise convolutions by their weight, with that weight's shape."""
-    gradients, inputs = (inner(each).reshape(-1, each.shape[1]).chunk(groups, dim=1) for each in (gradient, x))
-    return torch.cat([by.t() @ of for by, of in zip(gradients, inputs, strict=True)])[:, :, None, None]
+    if groups == 1:
+        return joint(gradient, x)[:, :, None, None]
+    by, of = (rows(each).view(-1, groups, each.shape[1] // groups).transpose(0, 1) for each in (gradient, x))
+    return torch.bmm(by.transpose(1, 2), of).flatten(0, 1)[:, :, None, None]
 
 
 def _add_turned(total: Tensor, gradient: Tensor, kernel: Tensor, dilation: int) -> Tensor:

@@ -28,6 +28,16 @@ def rows(x: Tensor) -> Tensor:
     return inner(x).reshape(-1, x.shape[1])
 
 
+def total(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (C,), the sum over all pixels. First by image: torch spreads images over its threads."""
+    return inner(x).flatten(1, 2).sum(1).sum(0)
+
+
+def joint(x: Tensor, y: Tensor) -> Tensor:
+    """(N, C, H, W) and (N, D, H, W) -> (C, D), the sum over all pixels of the outer product. By image, as `total`."""
+    return torch.bmm(inner(x).flatten(1, 2).transpose(1, 2), inner(y).flatten(1, 2)).sum(0)
+
+
 def beside(maps: Sequence[Tensor]) -> Tensor:
     """Maps one after the other along their channels."""
     return maps[0] if len(maps) == 1 else outer(torch.cat([inner(x) for x in maps], dim=-1))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.networks.fused import convolutions
-from archsearch.networks.fused.maps import inner, outer, rows
+from archsearch.networks.fused.maps import inner, joint, outer, rows, total
 from archsearch.networks.fused.norms import Normalised, Statistics
 from archsearch.networks.fused.state import Total
 
@@ -53,7 +53,7 @@ class Gradient:
     @cached_property
     def total(self) -> Tensor:
         """Its sum over all pixels, (C,): many ask for that of a node."""
-        return rows(self.map).sum(0)
+        return total(self.map)
 
 
 class Task(NamedTuple):
@@ -76,10 +76,10 @@ class Mixing(Protocol):
         ...
 
 
-def mix(x: Tensor, task: Task, statistics: Statistics, total: Total) -> Mixing:
-    """Add the convolved and normalised map to the total."""
+def mix(x: Tensor, task: Task, statistics: Statistics, target: Total) -> Mixing:
+    """Add the convolved and normalised map to the target."""
     narrow = task.edges == 1 and task.weight.shape[1] <= NARROW
-    return (Folded if narrow else Apart).run(x, task, statistics, total)
+    return (Folded if narrow else Apart).run(x, task, statistics, target)
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class Apart:
     normalised: Normalised
 
     @classmethod
-    def run(cls, x: Tensor, task: Task, statistics: Statistics, total: Total) -> Apart:
+    def run(cls, x: Tensor, task: Task, statistics: Statistics, target: Total) -> Apart:
         """See `mix`."""
         mixed = convolutions.pointwise(x, task.weight, task.edges)
         output, normalised = statistics.normalise(mixed, task.norms, task.scale)
-        total.give(output)
+        target.give(output)
         return cls(x if task.keeps else None, task.weight, task.edges, normalised)
 
     def backward(self, gradient: Gradient, wanted: Wanted) -> Found:
@@ -117,12 +117,12 @@ class Folded:
     With the input's mean m and covariance S, a row w of the weight gives mean w m and variance w S w'. So nothing but
     the input is gone over to find the statistics, and the map between the two is never made, in neither direction.
 
-    x: (pixels, C). mean: its own, (C,). covariant: weight x covariance. deviation: one over the standard deviation of
-    what is normalised. strength: that, times the scale. folded: the weight, times the strength. keeps: see Task.
+    x: what the convolution saw. mean: its own, (C,). covariant: weight x covariance. deviation: one over the standard
+    deviation of what is normalised. strength: that, times the scale. folded: the weight, times the strength. keeps: as
+    in Task.
     """
 
     x: Tensor
-    shape: torch.Size
     weight: Tensor
     mean: Tensor
     covariant: Tensor
@@ -132,35 +132,33 @@ class Folded:
     keeps: bool
 
     @classmethod
-    def run(cls, x: Tensor, task: Task, statistics: Statistics, total: Total) -> Folded:
+    def run(cls, x: Tensor, task: Task, statistics: Statistics, target: Total) -> Folded:
         """See `mix`."""
-        weight, seen = task.weight[:, :, 0, 0], rows(x)
-        pixels = seen.shape[0]
-        mean = seen.sum(0) / pixels
-        covariance = torch.addmm(torch.outer(mean, mean), seen.t(), seen, beta=-1, alpha=1 / pixels)
+        weight, pixels = task.weight[:, :, 0, 0], x.numel() // x.shape[1]
+        mean = total(x) / pixels
+        covariance = torch.addr(joint(x, x), mean, mean, beta=1 / pixels, alpha=-1)
         covariant = weight @ covariance
         variance = (covariant * weight).sum(1).clamp_(min=0)  # rounding could leave less than nothing
         deviation = (variance + statistics.epsilon).rsqrt_()
         statistics.note(task.norms, weight @ mean, variance * (pixels / max(1, pixels - 1)))
         strength = deviation if task.scale is None else deviation * task.scale
         folded = weight * strength[:, None]
-        total.add_product(x, folded, -(folded @ mean))
-        return cls(seen, inner(x).shape, weight, mean, covariant, deviation, strength, folded, task.keeps)
+        target.add_product(x, folded, -(folded @ mean))
+        return cls(x, weight, mean, covariant, deviation, strength, folded, task.keeps)
 
     def backward(self, gradient: Gradient, wanted: Wanted) -> Found:
         """As Mixing has it."""
-        by_output = rows(gradient.map)
         # The sum over all pixels of the gradient times the input's distance from its mean.
-        joint = torch.addr(by_output.t() @ self.x, gradient.total, self.mean, alpha=-1)
-        by_scale = (joint * self.weight).sum(1).mul_(self.deviation)
+        moved = torch.addr(joint(gradient.map, self.x), gradient.total, self.mean, alpha=-1)
+        by_scale = (moved * self.weight).sum(1).mul_(self.deviation)
         if not wanted.beyond:
             return Found(None, None, by_scale)
-        pixels = self.x.shape[0]
+        pixels = self.x.numel() // self.x.shape[1]
         curve = by_scale * self.deviation  # how the deviation moves with the weight
         back = self.folded.t() @ (self.weight * (curve / pixels)[:, None])
         constant = back.t() @ self.mean - self.folded.t() @ gradient.total / pixels
-        by_input = torch.addmm(constant, by_output, self.folded).addmm_(self.x, back, alpha=-1)
+        by_input = torch.addmm(constant, rows(gradient.map), self.folded).addmm_(rows(self.x), back, alpha=-1)
         by_weight = None
         if self.keeps:
-            by_weight = (joint - curve[:, None] * self.covariant).mul_(self.strength[:, None])[:, :, None, None]
-        return Found(outer(by_input.view(self.shape)), by_weight, by_scale)
+            by_weight = (moved - curve[:, None] * self.covariant).mul_(self.strength[:, None])[:, :, None, None]
+        return Found(outer(by_input.view(inner(self.x).shape)), by_weight, by_scale)
