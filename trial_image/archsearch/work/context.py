@@ -25,9 +25,12 @@ from archsearch.work.interruption import Interruption
 from archsearch.work.metrics import Metrics, series
 
 
-@dataclass
+@dataclass(eq=False)
 class Context:
-    """One piece of work, and what it is done with. cleanup: what is called once the result is out."""
+    """One piece of work, equal to itself alone, and what it is done with.
+
+    cleanup: what is called once the result is out.
+    """
 
     work: Work
     metrics: Metrics

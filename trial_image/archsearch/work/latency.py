@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from archsearch.api.search import Profile
 from archsearch.api.work import Message, explain
 from archsearch.hardware import measure
 from archsearch.hardware.costs import CostTable
-from archsearch.planning.objectives import violation
+from archsearch.planning.objectives import key_of, violation
 from archsearch.spaces import Architecture
 from archsearch.supernets.derivation import anything
 from archsearch.work.artifacts import read_artifact
@@ -27,7 +28,7 @@ Latency = Callable[[Architecture], float]
 def search_cost(context: Context, architecture: Architecture, known: Mapping[str, Latency]) -> dict[str, float]:
     """Parameters, FLOPs and what is known of latency, before anything is trained. Raises Infeasible beyond a limit.
 
-    known: the work's `latencies`, which are read once for all architectures.
+    known: the work's `latencies`.
     """
     found = context.checked_cost(architecture)
     for key, latency in known.items():
@@ -43,11 +44,16 @@ def within_limits(context: Context) -> Callable[[Architecture], bool]:
     limits = context.work.constraints
     if not limits:
         return anything
-    known = latencies(context)
+    limited = {key_of(limit) for limit in limits}
+    known = {key: latency for key, latency in latencies(context).items() if key in limited}
 
+    @cache
     def allowed(architecture: Architecture) -> bool:
-        found = context.cost(architecture) | {key: latency(architecture) for key, latency in known.items()}
-        return violation(limits, found) is None
+        found = context.cost(architecture)
+        # What is counted comes first: a latency may have to be measured.
+        return violation(limits, found) is None and (
+            violation(limits, {key: latency(architecture) for key, latency in known.items()}) is None
+        )
 
     return allowed
 
@@ -66,7 +72,8 @@ def found_message(
     return Message(metrics=dict(values) | cost, architecture=dict(architecture.values), curve=context.curve(curve))
 
 
-def latencies(context: Context) -> dict[str, Latency]:
+@lru_cache(maxsize=1)  # tables are read once for a piece of work
+def latencies(context: Context) -> Mapping[str, Latency]:
     """By `latencyMs@profile`, what says it of an architecture, for the profiles with `searchLatency`. UserError."""
     found: dict[str, Latency] = {}
     for profile in context.work.profiles:
