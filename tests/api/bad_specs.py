@@ -11,6 +11,7 @@ CUSTOM = {"module": "mine.nets:Net", "choices": [A]}
 EVOLUTION = "spec.algorithm.regularizedEvolution"
 TRAIN = "spec.evaluation.train"
 DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
+OWN = {"spec.algorithm": {"custom": {"module": "mine.search:Mine"}}}
 ENAS = {"spec.algorithm": {"enas": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
 SHARED = {"spec.evaluation": {"sharedWeights": {}}, "spec.earlyStopping": REMOVED}
 LOSS = "spec.algorithm.differentiable.hardwareLoss"
@@ -221,6 +222,8 @@ BAD_SPECS = [
     ("shorter trainings in no order", {f"{TRAIN}.fidelities": [3, 1]}, f"{TRAIN}.fidelities"),
     ("halving and fidelities", {f"{TRAIN}.fidelities": [1], f"{TRAIN}.halving": {}}, f"{TRAIN}.fidelities"),
     ("halving from the end", {f"{TRAIN}.halving": {"minEpochs": 10}}, f"{TRAIN}.halving.minEpochs"),
+    ("halving of a searcher of one's own", {**OWN, f"{TRAIN}.halving": {}}, TRAIN),
+    ("short trainings for a searcher of one's own", {**OWN, f"{TRAIN}.fidelities": [1]}, TRAIN),
     ("a prefilter that keeps all", {f"{TRAIN}.prefilter": {"keep": "0.9"}}, f"{TRAIN}.prefilter.keep"),
     ("a prefilter that keeps none", {f"{TRAIN}.prefilter": {"keep": "0.001"}}, f"{TRAIN}.prefilter.keep"),
     ("an unknown score", {f"{TRAIN}.prefilter": {"score": "luck"}}, f"{TRAIN}.prefilter.score"),

@@ -41,6 +41,7 @@ class Enas(Model):
     temperature: PositiveDecimal = "5"
     """The controller's logits are divided by it."""
     tanh_constant: PositiveDecimal = "2.5"
-    """Then a tanh keeps them between minus this and this, so that no option becomes certain."""
+    """Then a tanh keeps them between minus this and this, so that no option becomes certain. Temperature and constant
+    are those of the paper's appendix; the published search for cells has no temperature, and 1.1."""
     derived_samples: Annotated[int, Field(ge=1, le=1000)] = 10
     """Architectures that are drawn at the end; the best on the controller's half of the training data is the result."""

@@ -25,7 +25,7 @@ class HardwareLoss(Model):
     scale: PositiveDecimal = "0.2"
     """How much the cost weighs."""
     power: DecimalString = "0.6"
-    """How steeply it rises; not for `Add`."""
+    """How steeply it rises; not for `Add`. The default is FBNet's; the published code of ProxylessNAS has 0.3."""
 
     rules = (
         Rule(

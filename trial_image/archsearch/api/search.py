@@ -221,6 +221,18 @@ def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
     return f"objectives must be among evaluation.tabular.columns, but got {', '.join(missing)}" if missing else None
 
 
+def _own_searcher_trains_fully(spec: ArchitectureSearchSpec) -> str | None:
+    train = spec.evaluation.train if spec.evaluation is not None else None
+    if spec.algorithm is None or spec.algorithm.custom is None or train is None:
+        return None
+    if train.halving is None and not train.fidelities:
+        return None
+    return (
+        "evaluation.train must have neither halving nor fidelities for a custom searcher, whose trials are all trained "
+        "fully"
+    )
+
+
 def _stop_needs_curve(self: ArchitectureSearchSpec) -> str | None:
     if self.early_stopping is None or self.objectives is None or self.objectives[0].metric in LEARNED:
         return None
@@ -349,6 +361,14 @@ class ArchitectureSearchSpec(Model):
             field_path=".evaluation",
         ),
         Rule(
+            expression="!has(self.algorithm) || !has(self.algorithm.custom) || !has(self.evaluation) || "
+            "!has(self.evaluation.train) || "
+            "(!has(self.evaluation.train.halving) && size(self.evaluation.train.fidelities) == 0)",
+            message="evaluation.train must have neither halving nor fidelities for a custom searcher, whose trials are "
+            "all trained fully",
+            field_path=".evaluation.train",
+        ),
+        Rule(
             expression="!has(self.evaluation) || !has(self.evaluation.tabular) || !has(self.objectives) || "
             f"self.objectives.all(o, !(o.metric in {cel_list(sorted(LEARNED | STATIC))}) || "
             "self.evaluation.tabular.columns.exists(c, c.metric == o.metric))",
@@ -372,6 +392,7 @@ class ArchitectureSearchSpec(Model):
         _stop_needs_trials,
         _mixture_needs_space,
         _evaluation_needs_proposals,
+        _own_searcher_trains_fully,
         _table_has_objectives,
         _tables_need_artifacts,
         _shares_weights,
