@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from archsearch.networks.fused.maps import channels_last, column_phases, inner, joint, outer, row_phases, rows
+from archsearch.networks.fused.maps import channels_last, column_phases, inner, joint, mixed, outer, row_phases, rows
 
 FAST_COLUMNS: Final = 3
 """Columns of the kernels whose gradient is fast; it is so on maps with at least as many rows as the kernel."""
@@ -67,9 +67,8 @@ def kernel_gradient(x: Tensor, gradient: Tensor, size: int, stride: int, dilatio
 
 def pointwise(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     """1 x 1 convolutions of `groups` maps that lie beside each other."""
-    if groups == 1:  # a product of matrices, for which oneDNN's convolution takes twice as long
-        n, height, width, _ = inner(x).shape
-        return outer((rows(x) @ weight[:, :, 0, 0].t()).view(n, height, width, -1))
+    if groups == 1:  # for which oneDNN's convolution takes twice as long
+        return mixed(x, weight[:, :, 0, 0])
     return channels_last(F.conv2d(x, weight, groups=groups))
 
 

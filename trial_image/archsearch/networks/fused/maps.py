@@ -28,6 +28,12 @@ def rows(x: Tensor) -> Tensor:
     return inner(x).reshape(-1, x.shape[1])
 
 
+def mixed(x: Tensor, weight: Tensor) -> Tensor:
+    """(N, C, H, W) and (D, C) -> (N, D, H, W), a pointwise convolution as a product of matrices."""
+    n, height, width, _ = inner(x).shape
+    return outer((rows(x) @ weight.t()).view(n, height, width, -1))
+
+
 def total(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (C,), the sum over all pixels. First by image: torch spreads images over its threads."""
     return inner(x).flatten(1, 2).sum(1).sum(0)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from archsearch.networks.fused.maps import before_relu, beside, channels_last, inner, outer, rows
+from archsearch.networks.fused.maps import before_relu, beside, channels_last, mixed, rows
 from archsearch.networks.operations import from_odd_pixels
 
 Pixels = Literal["all", "even", "odd"]
@@ -62,8 +62,7 @@ class Total:
     def add_product(self, x: Tensor, weight: Tensor, constant: Tensor) -> None:
         """Add a pointwise convolution, with a constant. weight: (outputs, C)."""
         if self._map is None:
-            n, height, width, _ = inner(x).shape
-            self._map = outer(torch.mm(rows(x), weight.t()).view(n, height, width, -1))
+            self._map = mixed(x, weight)
         else:
             rows(self._map).addmm_(rows(x), weight.t())
         self._constant = constant if self._constant is None else self._constant + constant
