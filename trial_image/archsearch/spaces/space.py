@@ -104,9 +104,11 @@ class Space:
         return self.at(_below(self.size(), rng))
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """A copy in which exactly one choice is different; what it newly activates is drawn, uniformly over the ways.
+        """A copy in which exactly one choice is different; what the parent has not chosen is drawn, uniformly.
 
-        The choice is drawn uniformly from the active ones that can change, then the option from `Choice.changes`.
+        The choice is drawn uniformly from the active ones that can change, then the option from `Choice.changes`. All
+        others that the copy has as well keep their value, even one that is closed by the change and opened again by
+        what is drawn: so being a neighbour is symmetric.
         Unlike in Real et al. (2019, section 3), the operation on a new input is drawn anew, because it is a choice of
         its own. Raises ValueError where no choice can change.
         """
