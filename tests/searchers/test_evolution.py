@@ -44,10 +44,10 @@ def test_random_search_finds_the_last_ones_of_a_large_space() -> None:
     """Of 15,625 three are left, which a thousand draws seldom meet; each is as likely as the others."""
     last = {NB201.at(number).id for number in (0, 7_000, 15_624)}
     proposed = {identifier: 1.0 for number in range(NB201.size()) if (identifier := NB201.at(number).id) not in last}
-    found = [Random(NB201, seed).ask(Evidence(len(proposed), [], [], proposed)) for seed in range(300)]
+    found = [Random(NB201, seed).ask(Evidence(len(proposed), [], [], proposed)) for seed in range(60)]
     counts = Counter(proposal.architecture.id for proposal in found if proposal is not None)
     assert counts.keys() == last
-    assert all(70 < count < 130 for count in counts.values())
+    assert all(8 < count < 36 for count in counts.values())
     assert Random(NB201, 0).ask(Evidence(15_625, [], [], proposed | dict.fromkeys(last, 1.0))) is None
 
 
