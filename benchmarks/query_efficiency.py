@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import heapq
 import json
 import math
@@ -47,7 +46,7 @@ from archsearch.searchers import (
     Searcher,
 )
 from archsearch.spaces import Space, space_of
-from archsearch.spaces.nasbench201 import from_string, to_string
+from benchmarks import nasbench201
 
 FULL, SHORT = 200, 12
 LOW: Final = SHORT / FULL
@@ -98,31 +97,11 @@ def read(file: Path, target: str) -> Table:
     """
     space = space_of(SpaceSpec(nas_bench201=NasBench201()))
     low, test, seconds = f"validation_accuracy_{SHORT}", f"test_accuracy_{FULL}", f"train_seconds_{FULL}"
-    rows: dict[str, Row] = {}
-    with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as stream:
-        lines = csv.DictReader(stream, restval="")
-        if missing := sorted({"architecture", low, target, test, seconds} - set(lines.fieldnames or ())):
-            raise ValueError(f"the table must have a column {missing[0]}, but has {', '.join(lines.fieldnames or ())}")
-        for line in lines:
-            accuracies = {LOW: _number(line, low), 1.0: _number(line, target)}
-            key = from_string(space, line["architecture"]).id
-            rows[key] = Row(accuracies, _number(line, test), _number(line, seconds))
-    # At once, and not when a searcher comes to it: which it comes to depends on the seed.
-    for number in range(space.size()):
-        if (architecture := space.at(number)).id not in rows:
-            raise ValueError(
-                f"the table must have all {space.size()} architectures, but lacks {to_string(architecture)}"
-            )
-    return Table(space, rows)
-
-
-def _number(line: dict[str, str], column: str) -> float:
-    try:
-        if math.isfinite(found := float(line[column])):
-            return found
-    except ValueError:
-        pass
-    raise ValueError(f"{column} of {line['architecture']} must be a number, but is {line[column]!r}")
+    numbers = nasbench201.read(file, space, (low, target, test, seconds))
+    return Table(
+        space,
+        {key: Row({LOW: row[low], 1.0: row[target]}, row[test], row[seconds]) for key, row in numbers.items()},
+    )
 
 
 @dataclass
