@@ -51,6 +51,15 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Untrained:
+    """What is known of an architecture before the search begins. scores: at initialisation, by name; none of one that
+    is beyond a limit."""
+
+    architecture: Architecture
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is known when the next proposal is made.
 
@@ -59,12 +68,14 @@ class Evidence:
     pending: proposals that are not finished, in the order in which they were made.
     proposed: by the id of each architecture that was proposed the largest fidelity that was, so that nothing is
     proposed twice.
+    untrained: architectures that were scored before the search; the same in all evidence of a search.
     """
 
     index: int
     results: Sequence[Result]
     pending: Sequence[Proposal]
     proposed: Mapping[str, float]
+    untrained: Sequence[Untrained] = ()
 
 
 class Searcher(Protocol):
