@@ -153,7 +153,10 @@ def test_where_nothing_could_be_scored_the_search_goes_on_without() -> None:
     [
         ({"results": [{"naswot": 1.0}] * 15}, "must have 16 results, one for each architecture, but got 15"),
         ({"metrics": {"naswot": 1.0}}, "must have 16 results, one for each architecture, but got 0"),
-        ({"results": [{"naswot": 1.0, "accuracy": 1.0}] * 16}, "must have the scores naswot, synflow, but got accuracy"),
+        (
+            {"results": [{"naswot": 1.0, "accuracy": 1.0}] * 16},
+            "must have the scores naswot, synflow, but got accuracy",
+        ),
         ({"results": [{"naswot": 1e300}] * 16}, "metrics must be finite"),
         ({"results": [{"naswot": float("nan")}] * 16}, "metrics must be finite"),
         ({"results": [{"naswot": "high"}] * 16}, "results"),
