@@ -76,15 +76,11 @@ class GaussianProcess:
         return self.initial if lowest == 1 else min(MOST_STARTS, max(self.initial, round(self.initial / lowest / 2)))
 
     def ask(self, evidence: Evidence) -> Proposal | None:
-        """Random architectures at the start, and by turns those with the best scores where there are some; then the one
-        that promises most for its cost."""
+        """A random architecture at the start, then the one that promises most for its cost."""
         rng = generator(self.seed, evidence.index)
         data = _Data(self, evidence.results, rng, [one for one in evidence.untrained if one.scores])
         started = len(evidence.proposed)
         few = started < self.starts or len(data.results) < 2
-        # The scores are worth something before any result is; the other half shows what else there is.
-        if few and started % 2 and (promising := data.promising(evidence)) is not None:
-            return Proposal(promising, self.fidelities[0])
         # A space that is used up before has nothing new: what it has is trained further.
         if few and (drawn := draw(self.space, rng, evidence.proposed)) is not None:
             return Proposal(drawn.architecture, self.fidelities[0])
@@ -198,12 +194,6 @@ class _Data:
         if not self.untrained:
             return rows
         return replace(rows, scores=self._columns.of([one.id for one in architectures], rows))
-
-    def promising(self, evidence: Evidence) -> Architecture | None:
-        """The new architecture with the best scores, each being as good as another; None where none is new."""
-        new = [one.architecture for one in self.untrained if one.architecture.id not in evidence.proposed]
-        scores = self.rows_of(new).scores
-        return None if scores is None or not new else new[int(np.argmax(scores.mean(1)))]
 
     @cached_property
     def _columns(self) -> Columns:
