@@ -282,8 +282,8 @@ def test_a_searcher_that_is_told_of_scores_knows_better_what_to_train(
     plain = said(capsys, file, *arguments)
     told = said(capsys, file, *arguments, "--zero-cost", str(scores(tmp_path)), "--scores", "good", "--pool", "300")
     assert (told["pool"], told["scores"]) == (300, "good")
-    assert told["test_accuracy_at"]["10"] == plain["test_accuracy_at"]["10"], "they begin alike"
-    assert told["test_accuracy_at"]["20"] > plain["test_accuracy_at"]["20"]
+    for cost in ("5", "10", "20"):
+        assert told["test_accuracy_at"][cost] > plain["test_accuracy_at"][cost]
 
 
 @pytest.mark.parametrize(("column", "reason"), [("lucky", "the table must have a column lucky"), ("architecture", "")])

@@ -137,6 +137,23 @@ def test_without_scores_proposals_are_what_they_are_without_a_pool(fidelities: t
     assert told == plain
 
 
+def test_a_search_begins_by_turns_with_random_architectures_and_those_with_good_scores() -> None:
+    pool = drawn(NB201, 100, seed=5)
+    begun, plain = (
+        [result.architecture for result in search(make, smooth, 20)]
+        for make in (
+            Told(GaussianProcess(NB201, 0, initial=20), scored(pool, arbitrary)),
+            GaussianProcess(NB201, 0, initial=20),
+        )
+    )
+    assert begun[::2] == plain[::2]
+    assert set(begun[1::2]) <= set(pool)
+    middle = sorted(map(arbitrary, pool))[50]
+    assert all(arbitrary(one) > middle for one in begun[1::2])
+    best = sorted(pool, key=arbitrary, reverse=True)[:10]
+    assert 2 <= len(set(begun) & set(best)) < 10, "the best of ten each time, and not the best of all"
+
+
 def test_what_promises_most_of_the_pool_is_proposed_without_being_anybodys_mutation() -> None:
     pool = drawn(NB201, 200)
     searcher = GaussianProcess(NB201, 0, initial=4)

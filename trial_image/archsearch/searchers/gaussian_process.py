@@ -10,7 +10,7 @@ much that says is fitted with the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -37,6 +37,8 @@ MUTANTS: Final = 30
 """Mutations that are looked at of each parent; half as many of these are mutated once more."""
 RANDOM: Final = 100
 """Random architectures that are looked at."""
+COMPARED: Final = 10
+"""Scored architectures of which the best is tried at the start."""
 SCORES_SHARE: Final = 0.3
 """Of the covariance, where a fit begins."""
 OFFSET: Final = 0.15
@@ -76,11 +78,15 @@ class GaussianProcess:
         return self.initial if lowest == 1 else min(MOST_STARTS, max(self.initial, round(self.initial / lowest / 2)))
 
     def ask(self, evidence: Evidence) -> Proposal | None:
-        """A random architecture at the start, then the one that promises most for its cost."""
+        """A random architecture at the start, by turns with one that has good scores where there are some; then the one
+        that promises most for its cost."""
         rng = generator(self.seed, evidence.index)
         data = _Data(self, evidence.results, rng, [one for one in evidence.untrained if one.scores])
         started = len(evidence.proposed)
         few = started < self.starts or len(data.results) < 2
+        # Scores are worth something before any result is there; random ones in between show what else there is.
+        if few and started % 2 and (promising := data.promising(evidence.proposed)) is not None:
+            return Proposal(promising, self.fidelities[0])
         # A space that is used up before has nothing new: what it has is trained further.
         if few and (drawn := draw(self.space, rng, evidence.proposed)) is not None:
             return Proposal(drawn.architecture, self.fidelities[0])
@@ -194,6 +200,16 @@ class _Data:
         if not self.untrained:
             return rows
         return replace(rows, scores=self._columns.of([one.id for one in architectures], rows))
+
+    def promising(self, proposed: Container[str]) -> Architecture | None:
+        """Of some new ones that were scored the best, each score being as good as another; None where none is new.
+
+        Not the best of all: those at the top are like each other, and little is learnt from what is alike.
+        """
+        new = [one.architecture for one in self.untrained if one.architecture.id not in proposed]
+        some = [new[at] for at in self.rng.permutation(len(new))[:COMPARED]]
+        scores = self.rows_of(some).scores if some else None
+        return None if scores is None else some[int(np.argmax(scores.mean(1)))]
 
     @cached_property
     def _columns(self) -> Columns:
