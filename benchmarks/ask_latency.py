@@ -1,6 +1,7 @@
 """How long each searcher takes for a proposal: cold, from a history it has not seen, and warm, one result later.
 
-The space is that of DARTS' cells; results are random architectures with a known objective, one in ten a failure.
+The space is that of DARTS' cells; results are random architectures with a known objective, one in ten a failure. Of 256
+others two scores are known before in the row `scored`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from archsearch.searchers import (
     Result,
     Searcher,
     TreeParzen,
+    Untrained,
 )
 from archsearch.spaces import Architecture, Space, space_of
 
@@ -38,6 +40,7 @@ SEARCHERS: Final[dict[str, Callable[[Space], Searcher]]] = {
     "localSearch": lambda space: LocalSearch(space, 0),
     "nsga2": lambda space: Nsga2(space, 0),
     "gaussianProcess": lambda space: GaussianProcess(space, 0),
+    "gaussianProcess, scored": lambda space: GaussianProcess(space, 0),
     "policyGradient, Softmax": lambda space: PolicyGradient(space, 0),
     "policyGradient, LSTM": lambda space: PolicyGradient(space, 0, "LSTM"),
     "policyGradient, LSTM, PPO": lambda space: PolicyGradient(space, 0, "LSTM", "PPO"),
@@ -47,6 +50,7 @@ SEARCHERS: Final[dict[str, Callable[[Space], Searcher]]] = {
 """Each with its defaults. The grid is left out: this space is too large to be gone through."""
 WARM: Final = 20
 """Proposals after the first one, each with one more result."""
+SCORED: Final = 256
 
 
 def history(space: Space, count: int) -> list[Result]:
@@ -60,12 +64,22 @@ def history(space: Space, count: int) -> list[Result]:
     return [result(space.sample(rng)) for _ in range(count)]
 
 
-def measure(searcher: Searcher, results: list[Result], count: int) -> dict[str, float]:
+def pool(space: Space) -> list[Untrained]:
+    """Architectures with two scores."""
+    rng = np.random.default_rng(1)
+    return [
+        Untrained(space.sample(rng), {"naswot": rng.normal(), "synflow": rng.normal()}) for _ in range(SCORED)
+    ]  # fmt: skip
+
+
+def measure(
+    searcher: Searcher, results: list[Result], count: int, untrained: Sequence[Untrained] = ()
+) -> dict[str, float]:
     """Seconds: the first proposal after `count` results, and the median and the largest of those that follow."""
     proposed = {result.architecture.id: 1.0 for result in results}
     taken = []
     for told in range(count, count + WARM + 1):
-        evidence = Evidence(told, results[:told], [], proposed)
+        evidence = Evidence(told, results[:told], [], proposed, untrained)
         start = time.perf_counter()
         searcher.ask(evidence)
         taken.append(time.perf_counter() - start)
@@ -80,7 +94,11 @@ def main() -> None:
     given = parser.parse_args()
     space = space_of(SpaceSpec(darts_cells=DartsCells()))
     results = history(space, given.results + WARM)
-    table = {name: measure(make(space), results, given.results) for name, make in SEARCHERS.items()}
+    scored = pool(space)
+    table = {
+        name: measure(make(space), results, given.results, scored if name.endswith("scored") else ())
+        for name, make in SEARCHERS.items()
+    }
     if given.json:
         print(json.dumps(table, indent=2))
         return

@@ -8,30 +8,39 @@ import math
 from collections.abc import Collection
 from pathlib import Path
 
-from archsearch.spaces import Space
+from archsearch.spaces import Architecture, Space
 from archsearch.spaces.nasbench201 import from_string, to_string
 
+Numbers = dict[str, float]
 
-def read(file: Path, space: Space, columns: Collection[str]) -> dict[str, dict[str, float]]:
-    """The numbers in these columns by the id of the architecture.
 
-    Raises OSError where the file cannot be read, ValueError where a column, a number or an architecture is missing.
+def rows(file: Path, space: Space, columns: Collection[str] | None = None) -> list[tuple[Architecture, Numbers]]:
+    """The numbers in these columns, or in all others, of each architecture in the table.
+
+    Raises OSError where the file cannot be read, ValueError where a column or a number is missing.
     """
-    rows: dict[str, dict[str, float]] = {}
     with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as stream:
         lines = csv.DictReader(stream, restval="")
-        if missing := sorted({"architecture", *columns} - set(lines.fieldnames or ())):
-            raise ValueError(f"the table must have a column {missing[0]}, but has {', '.join(lines.fieldnames or ())}")
-        for line in lines:
-            numbers = {column: _number(line, column) for column in columns}
-            rows[from_string(space, line["architecture"]).id] = numbers
+        there = list(lines.fieldnames or ())
+        if missing := sorted({"architecture", *(columns or ())} - set(there)):
+            raise ValueError(f"the table must have a column {missing[0]}, but has {', '.join(there)}")
+        wanted = [name for name in there if name != "architecture"] if columns is None else columns
+        return [
+            (from_string(space, line["architecture"]), {column: _number(line, column) for column in wanted})
+            for line in lines
+        ]
+
+
+def read(file: Path, space: Space, columns: Collection[str]) -> dict[str, Numbers]:
+    """The numbers in these columns by the id of the architecture. Raises as `rows`, and where one is missing."""
+    found = {architecture.id: numbers for architecture, numbers in rows(file, space, columns)}
     # At once, and not when a searcher comes to it: which it comes to depends on the seed.
     for number in range(space.size()):
-        if (architecture := space.at(number)).id not in rows:
+        if (architecture := space.at(number)).id not in found:
             raise ValueError(
                 f"the table must have all {space.size()} architectures, but lacks {to_string(architecture)}"
             )
-    return rows
+    return found
 
 
 def _number(line: dict[str, str], column: str) -> float:

@@ -15,6 +15,9 @@ costs nothing: only trainings that have ended are counted.
 With --seconds a run ends after so many simulated seconds of training, one after the other, and the 12-epoch accuracy
 is told, as in the comparison of Dong and Yang (2020, table 5).
 
+With --zero-cost, a table of cells and their scores (`benchmarks.zero_cost --write`), a searcher is also told the
+scores of --pool of these cells, drawn anew for each seed.
+
 Ends with 0, or with 2 and one line for a table that is not there or not whole.
 """
 
@@ -33,6 +36,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.searchers import (
@@ -44,6 +49,7 @@ from archsearch.searchers import (
     RegularizedEvolution,
     Result,
     Searcher,
+    Untrained,
 )
 from archsearch.spaces import Space, space_of
 from benchmarks import nasbench201
@@ -104,12 +110,18 @@ def read(file: Path, target: str) -> Table:
     )
 
 
+def read_scores(file: Path, space: Space, scores: Sequence[str] | None = None) -> list[Untrained]:
+    """What a table has of cells at initialisation, in these columns or all but `architecture`. Raises as `read`."""
+    return [Untrained(architecture, numbers) for architecture, numbers in nasbench201.rows(file, space, scores)]
+
+
 @dataclass
 class Run:
     """One search. cost: full trainings; wall: seconds on the clock."""
 
     table: Table
     target: str
+    untrained: Sequence[Untrained] = ()
     results: list[Result] = field(default_factory=list)
     pending: list[Proposal] = field(default_factory=list)
     proposed: dict[str, float] = field(default_factory=dict)
@@ -128,7 +140,7 @@ class Run:
     def ask(self, searcher: Searcher) -> Proposal | None:
         """The next proposal, noted as pending."""
         index = len(self.results) + len(self.pending)
-        proposal = searcher.ask(Evidence(index, self.results, list(self.pending), self.proposed))
+        proposal = searcher.ask(Evidence(index, self.results, list(self.pending), self.proposed, self.untrained))
         if proposal is not None:
             key = proposal.architecture.id
             assert self.proposed.get(key, 0.0) < proposal.fidelity
@@ -156,17 +168,21 @@ class Run:
             self.found_at, self.found_wall = self.cost, wall
 
 
-def sequential(table: Table, target: str, searcher: Searcher, budget: float) -> Run:
+def sequential(
+    table: Table, target: str, searcher: Searcher, budget: float, untrained: Sequence[Untrained] = ()
+) -> Run:
     """One training after the other. Ends when the target is found."""
-    run = Run(table, target)
+    run = Run(table, target, untrained)
     while run.found_at is None and run.cost < budget and (proposal := run.ask(searcher)) is not None:
         run.finish(proposal, run.wall + table.rows[proposal.architecture.id].seconds * proposal.fidelity, timed=False)
     return run
 
 
-def asynchronous(table: Table, target: str, searcher: Searcher, budget: float, workers: int) -> Run:
+def asynchronous(
+    table: Table, target: str, searcher: Searcher, budget: float, workers: int, untrained: Sequence[Untrained] = ()
+) -> Run:
     """Every worker trains; whoever is free gets the next proposal. Ends when the target is found."""
-    run = Run(table, target)
+    run = Run(table, target, untrained)
     ends: list[tuple[float, int, Proposal]] = []
     number, now = 0, 0.0
     while run.found_at is None and run.cost < budget:
@@ -206,19 +222,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget", type=float, default=200.0, help="full trainings at which a run ends")
     parser.add_argument("--target", default=f"validation_accuracy_{FULL}", help="column told of full trainings")
     parser.add_argument("--seconds", type=float, help="end after simulated seconds instead, on 12-epoch accuracies")
+    parser.add_argument("--zero-cost", type=Path, help="a table of scores at initialisation")
+    parser.add_argument("--scores", nargs="+", help="columns of that table; all where it is left out")
+    parser.add_argument("--pool", type=int, default=256, help="cells whose scores are told")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
-    for name in ("seeds", "workers"):
+    for name in ("seeds", "workers", "pool"):
         if (given := getattr(chosen, name)) < 1:
             parser.error(f"--{name} must be at least 1, but got {given}")
+    file = chosen.table
     try:
         table = read(chosen.table, chosen.target)
+        scored = []
+        if chosen.zero_cost is not None:
+            file = chosen.zero_cost
+            scored = read_scores(file, table.space, chosen.scores)
     except (OSError, EOFError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        print(f"{chosen.table}: {reason}", file=sys.stderr)
+        print(f"{file}: {reason}", file=sys.stderr)
         return 2
     said, start = {"searcher": chosen.searcher, "table": chosen.table.name, "seeds": chosen.seeds}, time.perf_counter()
-    said |= _measured(table, chosen)
+    if scored:
+        said |= {"pool": min(chosen.pool, len(scored)), "scores": " ".join(scored[0].scores)}
+    said |= _measured(table, [drawn(scored, chosen.pool, seed) for seed in range(chosen.seeds)], chosen)
     said["cpu_seconds_per_run"] = (time.perf_counter() - start) / chosen.seeds
     if chosen.json:
         print(json.dumps(said, indent=1))
@@ -228,17 +254,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measured(table: Table, chosen: argparse.Namespace) -> dict[str, object]:
+def drawn(scored: Sequence[Untrained], pool: int, seed: int) -> list[Untrained]:
+    """The cells whose scores a run is told."""
+    return [scored[at] for at in np.random.default_rng(seed).permutation(len(scored))[:pool]]
+
+
+def _measured(table: Table, pools: Sequence[Sequence[Untrained]], chosen: argparse.Namespace) -> dict[str, object]:
     searchers = [SEARCHERS[chosen.searcher](table.space, seed) for seed in range(chosen.seeds)]
+    pairs = list(zip(searchers, pools, strict=True))
     if chosen.seconds is not None:
         accuracies = [within_seconds(table, searcher, chosen.seconds) for searcher in searchers]
         spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
         return {"seconds": chosen.seconds, "test_accuracy": statistics.fmean(accuracies), "standard_deviation": spread}
     if chosen.workers == 1:
         return _summary(
-            [sequential(table, table.best, searcher, chosen.budget) for searcher in searchers], chosen.budget
+            [sequential(table, table.best, searcher, chosen.budget, pool) for searcher, pool in pairs], chosen.budget
         )
-    runs = [asynchronous(table, table.best, searcher, chosen.budget, chosen.workers) for searcher in searchers]
+    runs = [asynchronous(table, table.best, searcher, chosen.budget, chosen.workers, pool) for searcher, pool in pairs]
     walls = [(run.wall if run.found_wall is None else run.found_wall) / table.mean_seconds for run in runs]
     return {
         "workers": chosen.workers,

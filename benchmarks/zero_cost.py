@@ -9,6 +9,7 @@ parameter count on the same draws: a score is better than counting only where th
 
 data: a .npz with `blob`, all JPEG files one after the other, `lens`, their lengths in bytes, and `label`.
 With --seeds every cell is scored anew with other weights and images, and correlations are means over the seeds.
+With --write the scores of the first seed are written as a table too, for benchmarks.query_efficiency.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import gzip
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -109,6 +110,14 @@ def scores_of(
     return values, seconds
 
 
+def write_scores(file: Path, cells: Sequence[str], values: Mapping[ScoreName, Numbers]) -> None:
+    """A table of the cells and their scores, a column each."""
+    with gzip.open(file, "wt", newline="") if file.suffix == ".gz" else file.open("w", newline="") as stream:
+        lines = csv.writer(stream, lineterminator="\n")
+        lines.writerow(["architecture", *values])
+        lines.writerows([cell, *(f"{values[name][at]:.6g}" for name in values)] for at, cell in enumerate(cells))
+
+
 def interval(statistic: Callable[[NDArray[np.int64]], float], cells: int) -> tuple[float, float]:
     """What holds 95 % of the statistic's values over draws of so many cells with replacement."""
     rng = np.random.default_rng(0)
@@ -148,6 +157,7 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", choices=names, default=names)
     parser.add_argument("--batch", type=int, default=64, help="images in each of the two batches")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="a table of the cells and their scores, .csv or .csv.gz")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     space = space_of(SpaceSpec(nas_bench201=NasBench201()))
@@ -159,6 +169,8 @@ def main() -> None:
         scores_of(space, cells, scored, read_batches(chosen.data, chosen.batch, seed), seed)
         for seed in range(chosen.seeds)
     ]
+    if chosen.write is not None:
+        write_scores(chosen.write, cells, runs[0][0])
     baseline = [values["parameters"] for values, _ in runs]
     found = {
         name: compare([values[name] for values, _ in runs], baseline, accuracy)

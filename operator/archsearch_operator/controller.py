@@ -215,7 +215,7 @@ class Controller:
         if decided.asks:
             history = ledger.history
             candidates = open_candidates([trial.spec for _, trial in ledger.unfinished()], search.spec)
-            answers = await self.proposals.ask(search, history.observed, candidates, decided.asks)
+            answers = await self.proposals.ask(search, history, candidates, decided.asks)
             wanted += [trial_of(ask, proposals, search, history) for ask, proposals in answers]
             if not answers and not candidates and history.exhaust():
                 return True

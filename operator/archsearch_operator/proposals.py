@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
 
-from archsearch.planning.history import Observed
+from archsearch.planning.history import History, Observed
 from archsearch.planning.model import Ask, Search
 from archsearch.planning.propose import Candidate, Replay
 from archsearch.searchers import Proposal
@@ -39,14 +39,16 @@ class Proposals:
     _told: dict[str, _Told] = field(default_factory=dict)
 
     async def ask(
-        self, search: Search, observed: Sequence[Observed], pending: Sequence[Candidate], asks: Sequence[Ask]
+        self, search: Search, history: History, pending: Sequence[Candidate], asks: Sequence[Ask]
     ) -> list[tuple[Ask, tuple[Proposal, ...]]]:
         """Proposals for each ask; fewer when the space has no more."""
+        observed = history.observed
         slot = hash(search.uid) % self.processes
         told = self._told.setdefault(search.uid, _Told())
         for attempt in range(2):
             start = min(told.length, len(observed))
-            request = (search.uid, _settings(search), start, list(observed[start:]), list(pending), list(asks))
+            settings = _settings(search, history) if start == 0 else {}
+            request = (search.uid, settings, start, list(observed[start:]), list(pending), list(asks))
             try:
                 found = await asyncio.get_running_loop().run_in_executor(self._pool(slot), _answer, *request)
             except BrokenProcessPool:
@@ -81,8 +83,9 @@ class Proposals:
         return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def _settings(search: Search) -> dict[str, Any]:
-    return {"spec": search.spec.wire()}
+def _settings(search: Search, history: History) -> dict[str, Any]:
+    """What a searcher is made from."""
+    return {"spec": search.spec.wire(), "untrained": history.untrained}
 
 
 _replays: dict[str, Replay] = {}
@@ -101,7 +104,7 @@ def _answer(
     if start == 0:
         from archsearch.api.search import ArchitectureSearchSpec
 
-        replay = Replay(ArchitectureSearchSpec.model_validate(settings["spec"]))
+        replay = Replay(ArchitectureSearchSpec.model_validate(settings["spec"]), settings["untrained"])
         while len(_replays) >= REMEMBERED:
             _replays.pop(next(iter(_replays)))
         _replays[uid] = replay

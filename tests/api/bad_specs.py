@@ -20,6 +20,8 @@ TABULAR = {
     "spec.evaluation": {"tabular": {"volume": {"claimName": "t"}, "columns": [{"metric": "accuracy", "column": "a"}]}},
     "spec.earlyStopping": REMOVED,
 }
+PROCESS = {"spec.algorithm": {"gaussianProcess": {"zeroCost": {"scores": ["naswot", "synflow"]}}}}
+SCORES = "spec.algorithm.gaussianProcess.zeroCost"
 LIMITS = "spec.trial.resources.limits"
 REQUESTS = "spec.trial.resources.requests"
 
@@ -227,6 +229,16 @@ BAD_SPECS = [
     ("a prefilter that keeps all", {f"{TRAIN}.prefilter": {"keep": "0.9"}}, f"{TRAIN}.prefilter.keep"),
     ("a prefilter that keeps none", {f"{TRAIN}.prefilter": {"keep": "0.001"}}, f"{TRAIN}.prefilter.keep"),
     ("an unknown score", {f"{TRAIN}.prefilter": {"score": "luck"}}, f"{TRAIN}.prefilter.score"),
+    ("features where the score is searched by", {**ZERO_COST, **PROCESS}, SCORES),
+    ("features of rows of a table", {**TABULAR, **PROCESS}, SCORES),
+    ("features without a score", {**PROCESS, f"{SCORES}.scores": []}, f"{SCORES}.scores"),
+    ("features that are not said", {**PROCESS, f"{SCORES}.scores": REMOVED}, f"{SCORES}.scores"),
+    ("five features", {**PROCESS, f"{SCORES}.scores": ["naswot", "synflow", "snip", "zico", "flops"]},
+     f"{SCORES}.scores"),
+    ("a feature twice", {**PROCESS, f"{SCORES}.scores": ["naswot", "naswot"]}, f"{SCORES}.scores"),
+    ("an unknown feature", {**PROCESS, f"{SCORES}.scores": ["luck"]}, f"{SCORES}.scores.0"),
+    ("a pool of hardly any", {**PROCESS, f"{SCORES}.pool": 7}, f"{SCORES}.pool"),
+    ("a pool too large to score", {**PROCESS, f"{SCORES}.pool": 1025}, f"{SCORES}.pool"),
     ("a deviation over one batch", {**ZERO_COST, "spec.evaluation.zeroCost": {"score": "zico", "batches": 1}},
      "spec.evaluation.zeroCost.batches"),
     ("more architectures than fit", {**ZERO_COST, "spec.evaluation.zeroCost.architecturesPerTrial": 65},

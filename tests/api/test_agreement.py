@@ -58,6 +58,7 @@ VARIANTS: dict[str, Json] = {
         "spec.earlyStopping": REMOVED,
     },
     "scores": {"spec.evaluation": {"zeroCost": {}}, "spec.earlyStopping": REMOVED},
+    "features": {"spec.algorithm": {"gaussianProcess": {"zeroCost": {"scores": ["synflow"]}}}},
     "halving": {"spec.evaluation.train.halving": {}, "spec.evaluation.train.prefilter": {}},
     "no profiles": {
         "spec.profiles": REMOVED,

@@ -60,6 +60,30 @@ def test_a_search_on_the_digits_ends_with_a_checked_model(tmp_path):
             assert curve[0].value == pytest.approx(told[0]["value"], abs=5.1e-5)
 
 
+@pytest.mark.timeout(300)
+def test_a_search_on_the_digits_scores_a_pool_first(tmp_path):
+    out = tmp_path / "out"
+    settings = (
+        *SETTINGS[:1],
+        "algorithm={gaussianProcess: {initial: 2, zeroCost: {scores: [naswot, synflow], pool: 40}}}",
+        *SETTINGS[2:6],
+        "budget={maxTrials: 3, parallelTrials: 2}",
+        "retrain={topK: 0}",
+        "artifacts=null",
+    )
+    run_example("random-digits", out, settings)
+    status = json.loads((out / "result.json").read_text())
+    assert (status["stage"], status["trials"]["done"]) == ("Done", "3/3")
+    records = [json.loads(path.read_text()) for path in (out / "trials").glob("*.json")]
+    parts = [record for record in records if record["spec"]["work"] == "Features"]
+    assert sorted(len(part["spec"]["architectures"]) for part in parts) == [8, 32]
+    rows = [row for part in parts for row in part["status"]["result"]["results"]]
+    assert {frozenset(row) for row in rows} == {frozenset({"naswot", "synflow"})}
+    assert len({row["synflow"] for row in rows}) > 10
+    trained = [record["status"]["sequence"] for record in records if record["spec"]["work"] == "Train"]
+    assert max(part["status"]["sequence"] for part in parts) < min(trained)
+
+
 def _input(model: bytes) -> str:
     name: str = onnxruntime.InferenceSession(model).get_inputs()[0].name
     return name

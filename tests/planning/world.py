@@ -150,7 +150,7 @@ class World:
     def _ask(self, decided: Plan) -> list[Any]:
         assert self.history is not None
         if self.replay is None:
-            self.replay = Replay(self.search.spec)
+            self.replay = Replay(self.search.spec, self.history.untrained)
         self.replay.tell(self.history.observed[self.replay.length :])
         pending = open_candidates([t.spec for t in self.trials.values() if not t.finished], self.search.spec)
         answers = self.replay.ask(pending, decided.asks)
@@ -194,6 +194,12 @@ class World:
         elif spec.work in {"Score", "Lookup", "Evaluate"}:
             name = "zeroCost" if spec.work == "Score" else "accuracy"
             document = {"version": 1, "results": [{name: quality(values)} for values in spec.architectures]}
+        elif spec.work == "Features":
+            scores = self.search.spec.algorithm.gaussian_process.zero_cost.scores
+            document = {
+                "version": 1,
+                "results": [dict.fromkeys(scores, quality(values)) for values in spec.architectures],
+            }
         elif spec.work in {"Table", "SharedWeights"}:
             document["artifacts"] = [{"uri": f"pvc://a/{trial.name}", "sha256": "2" * 64, "format": "safetensors"}]
         elif spec.work == "Profile":

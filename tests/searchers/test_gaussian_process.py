@@ -10,8 +10,10 @@ import pytest
 from objectives import CONDITIONAL, DARTS, NB201, SPACES, TINY, evidence, judged, smooth
 
 from archsearch.searchers import GaussianProcess, Proposal, Result
+from archsearch.searchers.base import generator
 from archsearch.searchers.gaussian_process import _Data, expected_improvement
 from archsearch.searchers.kernels import Distances, Features, Hyperparameters, covariance, distances
+from archsearch.searchers.random import draw
 from archsearch.spaces import Architecture, Space
 
 LEVELS = (0.25, 1.0)
@@ -144,6 +146,23 @@ def test_a_limit_that_is_probably_broken_lowers_the_worth() -> None:
         found = searcher.ask(evidence(results, index=index))
         assert found is not None
         assert not dear(found.architecture)
+
+
+@pytest.mark.parametrize(
+    ("refused", "trained", "starts"), [(9, 3, True), (0, 12, False), (50, 2, False)],
+    ids=["most are beyond the limit", "none is", "nearly all are"],
+)  # fmt: skip
+def test_what_is_beyond_a_limit_is_no_start_unless_nearly_all_is(refused: int, trained: int, starts: bool) -> None:
+    ones = drawn(NB201, refused + trained)
+    results = [
+        Result(Proposal(one), None if at < refused else (smooth(one),), (1.0 if at < refused else -1.0,))
+        for at, one in enumerate(ones)
+    ]
+    searcher, told = GaussianProcess(NB201, 0, initial=10), evidence(results, index=99)
+    found = searcher.ask(told)
+    assert found is not None
+    random = draw(NB201, generator(0, 99), told.proposed)
+    assert (found == random) is starts
 
 
 @pytest.mark.parametrize("fidelities", [(1.0,), LEVELS], ids=["full", "short first"])

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from objectives import NB201, price, smooth
 
-from archsearch.searchers import Evidence, Proposal
+from archsearch.searchers import Evidence, Proposal, Untrained
 from archsearch.spaces.nasbench201 import to_string
+from benchmarks.prefilter import reported
 from benchmarks.query_efficiency import (
     LOW,
     SEARCHERS,
@@ -23,8 +24,10 @@ from benchmarks.query_efficiency import (
     Run,
     Table,
     asynchronous,
+    drawn,
     main,
     read,
+    read_scores,
     sequential,
     within_seconds,
 )
@@ -119,11 +122,11 @@ def test_a_short_training_is_reported_only_where_no_longer_one_is() -> None:
     table = small([100.0] * 4)
     run = Run(table, table.best)
     searcher = listed((3, LOW), (0, 1.0), (2, LOW))
-    for reported in (73, 70, 70):
+    for expected in (73, 70, 70):
         proposal = run.ask(searcher)
         assert proposal is not None
         run.finish(proposal, 0.0, timed=False)
-        assert run.test_accuracy_at(5) == reported
+        assert run.test_accuracy_at(5) == expected
 
 
 def test_workers_run_side_by_side_and_whoever_is_free_goes_on_at_once() -> None:
@@ -253,3 +256,55 @@ def test_a_count_below_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit):
             main(["--table", str(tmp_path / "any.csv"), name, "0"])
         assert f"{name} must be at least 1, but got 0" in capsys.readouterr().err
+
+
+def scores(tmp_path: Path, name: str = "scores.csv.gz") -> Path:
+    cells = [NB201.at(number) for number in range(0, 15_625, 26)]
+    lines = [{"architecture": to_string(one), "good": smooth(one), "dear": price(one)} for one in cells]
+    return write(tmp_path / name, ["architecture", "good", "dear"], lines)
+
+
+def test_scores_are_told_of_a_pool_that_is_another_for_each_seed(tmp_path: Path) -> None:
+    scored = read_scores(scores(tmp_path), NB201)
+    assert len(scored) == 601
+    assert all(one.scores == {"good": pytest.approx(smooth(one.architecture)), "dear": price(one.architecture)}
+               for one in scored)  # fmt: skip
+    assert read_scores(scores(tmp_path), NB201, ["dear"])[7].scores == {"dear": price(scored[7].architecture)}
+    pools = [drawn(scored, 100, seed) for seed in (0, 0, 1)]
+    assert [len({one.architecture.id for one in pool}) for pool in pools] == [100, 100, 100]
+    assert pools[0] == pools[1] != pools[2]
+
+
+def test_a_searcher_that_is_told_of_scores_begins_with_better_ones(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--searcher", "gaussianProcess", "--seeds", "20", "--budget", "10")
+    plain = said(capsys, file, *arguments)
+    told = said(capsys, file, *arguments, "--zero-cost", str(scores(tmp_path)), "--scores", "good", "--pool", "300")
+    assert (told["pool"], told["scores"]) == (300, "good")
+    for cost in ("5", "10"):
+        assert told["test_accuracy_at"][cost] > plain["test_accuracy_at"][cost] + 1
+
+
+@pytest.mark.parametrize(("column", "reason"), [("lucky", "the table must have a column lucky"), ("architecture", "")])
+def test_a_table_of_scores_that_is_wrong_is_one_line(
+    column: str, reason: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = scores(tmp_path)
+    arguments = ["--table", str(file), "--seeds", "1", "--zero-cost", str(given), "--scores", column]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{given}: {reason}")
+
+
+def test_a_prefilter_trains_the_best_of_each_few_and_none_twice() -> None:
+    table = small([1.0] * 40)
+    scored = [Untrained(NB201.at(number), {"good": float(number), "bad": float(-number)}) for number in range(40)]
+    every = {seed: reported(table, scored, None, 1, [10], seed) for seed in range(5)}
+    good = {seed: reported(table, scored, "good", 4, [10], seed) for seed in range(5)}
+    assert set(good) == set(every)
+    assert all(row == {10: 70.0 + 39} for row in good.values()), "the best of all is the best of its few"
+    bad = {seed: reported(table, scored, "bad", 4, [5, 10], seed) for seed in range(5)}
+    assert statistics.fmean(row[10] for row in bad.values()) < statistics.fmean(row[10] for row in every.values())
+    with pytest.raises(ValueError, match="need 44 cells with scores, but there are 40"):
+        reported(table, scored, "good", 4, [11], 0)

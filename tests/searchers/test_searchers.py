@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from objectives import CONDITIONAL, NB201, SPACES, TINY, arbitrary, evidence, judged, price, search, smooth
+from test_scores import Told, scored
 
 from archsearch.searchers import (
     GaussianProcess,
@@ -33,6 +34,9 @@ SEARCHERS: dict[str, Make] = {
     "local search": lambda space, seed: LocalSearch(space, seed, initial=5),
     "gaussian process": lambda space, seed: GaussianProcess(space, seed, initial=5),
     "gaussian process, short first": lambda space, seed: GaussianProcess(space, seed, (0.25, 1.0), initial=4),
+    "gaussian process, scored": lambda space, seed: Told(
+        GaussianProcess(space, seed, initial=5), scored([space.at(n) for n in range(min(20, space.size()))], arbitrary)
+    ),
     "nsga2": lambda space, seed: Nsga2(space, seed, population=8),
     "reinforce": lambda space, seed: PolicyGradient(space, seed),
     "reinforce, lstm": lambda space, seed: PolicyGradient(space, seed, "LSTM", units=16),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from archsearch.api.work import MAX_MESSAGE, InvalidMessage, Message, decode
+from archsearch.evaluation.zero_cost import SCORES
+from archsearch.planning.pipeline import SCORED
 
 CELL = {
     "cell/1/0": "nor_conv_3x3", "cell/2/0": "skip_connect", "cell/2/1": "nor_conv_1x1",
@@ -98,6 +100,58 @@ def test_each_architecture_is_scored_in_order(workplace: Any, score: str) -> Non
     empty, cell, again = ending.message.results
     assert empty == again
     assert cell["zeroCost"] > empty["zeroCost"]
+
+
+PROCESS = {"gaussianProcess": {"zeroCost": {"scores": ["zico", "naswot", "synflow"]}}}
+
+
+def features(workplace: Any, cells: list[dict[str, str]], **changed: Any) -> Any:
+    return workplace.run(workplace.document("Features", spec={"architectures": cells}, algorithm=PROCESS, **changed))
+
+
+def test_each_architecture_has_the_scores_that_are_asked_for(workplace: Any) -> None:
+    """The same as trials of one score have."""
+    ending = features(workplace, [CELL, EMPTY, CELL])
+    assert ending.code == 0, ending.log
+    cell, empty, again = ending.message.results
+    assert cell == again
+    assert cell.keys() == empty.keys() == {"zico", "naswot", "synflow"}
+    assert cell["synflow"] > empty["synflow"]
+    for name, value in cell.items():
+        evaluated = {"zeroCost": {"score": name, "batches": 2, "batchSize": 64}}
+        alone = workplace.run(workplace.document("Score", spec={"architectures": [CELL]}, evaluation=evaluated))
+        assert alone.message.results[0]["zeroCost"] == value
+
+
+def test_one_beyond_a_limit_has_no_scores(workplace: Any) -> None:
+    ending = features(workplace, [CELL, EMPTY], constraints=[{"metric": "parameters", "max": "5k"}])
+    assert ending.code == 0, ending.log
+    beyond, kept = ending.message.results
+    assert beyond == {}
+    assert kept.keys() == {"zico", "naswot", "synflow"}
+
+
+def test_a_score_that_is_no_finite_number_is_left_out(workplace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers overflow in networks that are deep or wide enough; here the score itself says so."""
+    monkeypatch.setitem(SCORES, "naswot", lambda network, batches: float("nan"))
+    (cell,) = features(workplace, [CELL]).message.results
+    assert cell.keys() == {"zico", "synflow"}
+
+
+def test_scoring_stops_when_it_is_told_to(workplace: Any, stopping: Any) -> None:
+    document = workplace.document("Features", spec={"architectures": [CELL] * 3}, algorithm=PROCESS)
+    assert workplace.run(document, stopping(after=1)).code == 143
+
+
+def test_features_need_to_be_told_of(workplace: Any) -> None:
+    ending = workplace.run(workplace.document("Features", spec={"architectures": [CELL]}))
+    assert ending.code == 3
+    assert "algorithm.gaussianProcess.zeroCost must be set for Features" in str(ending.message.error)
+
+
+def test_four_scores_of_as_many_architectures_as_a_trial_is_given_fit_in_a_message() -> None:
+    longest = {"gradNorm": -1.23457e-100, "parameters": -1.23457e-100, "jacobCov": -1.23457e-100, "flops": -1.23457e99}
+    assert len(Message(results=(longest,) * SCORED).encode()) <= MAX_MESSAGE
 
 
 def test_of_a_pool_the_best_by_its_score_is_trained(workplace: Any) -> None:

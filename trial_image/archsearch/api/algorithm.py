@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from archsearch.api.base import DecimalString, Fraction, Model, ModuleName, OneOf, PositiveDecimal, Rule
+from archsearch.api.base import DecimalString, Fraction, Model, ModuleName, OneOf, PositiveDecimal, Rule, distinct
 from archsearch.api.differentiable import Differentiable
 from archsearch.api.enas import Enas
+from archsearch.api.evaluation import ScoreName
 
 SettingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", min_length=1, max_length=63)]
 SettingValue = Annotated[str, StringConstraints(max_length=1024)]
@@ -54,6 +55,17 @@ class LocalSearch(Model):
     """Random architectures at the start."""
 
 
+class ScoredPool(Model):
+    """Random architectures that are scored at initialisation before the search begins."""
+
+    scores: Annotated[tuple[ScoreName, ...], Field(min_length=1, max_length=4)]
+    """The scores; one to four, different ones."""
+    pool: Annotated[int, Field(ge=8, le=1_024)] = 256
+    """Architectures that are scored; all of a space that has no more."""
+
+    rules, checks = distinct("scores")
+
+
 class GaussianProcess(Model):
     """Bayesian optimisation: a Gaussian process over what architectures have in common says which promises most.
 
@@ -64,6 +76,8 @@ class GaussianProcess(Model):
     """Random full trainings at the start; with fidelities half of their cost in shorter ones."""
     cost_aware: bool = True
     """Prefer what takes less time to train, where two promise the same."""
+    zero_cost: ScoredPool | None = None
+    """Compare architectures by scores at initialisation too; needs `evaluation.train` or `evaluation.sharedWeights`."""
 
 
 class PolicyGradient(Model):

@@ -19,6 +19,7 @@ WorkKind = Literal[
     "Propose",
     "Table",
     "SharedWeights",
+    "Features",
     "Train",
     "Supernet",
     "Evaluate",
@@ -33,7 +34,7 @@ FINISHED: Final = frozenset({"Succeeded", "Failed", "Infeasible", "Stopped"})
 SEARCH_KINDS: Final = frozenset({"Train", "Supernet", "Evaluate", "Score", "Lookup"})
 """Kinds of work that the search stage is made of, and that the budget counts."""
 
-BATCH_KINDS: Final = frozenset({"Evaluate", "Score", "Lookup"})
+BATCH_KINDS: Final = frozenset({"Features", "Evaluate", "Score", "Lookup"})
 """Kinds of work that are given several architectures and have a result for each."""
 ONE_RESULT_KINDS: Final = SEARCH_KINDS - BATCH_KINDS
 """Kinds of work whose result is one architecture and its metrics."""

@@ -66,7 +66,7 @@ def _anew(records: Records, search: Search, work: WorkKind, index: int) -> Archi
     others = [trial for trial in records.trials.values() if trial.spec.work == work]
     # It may know what the one before it knew: what this one knew is lost.
     known = max((trial.spec.observed for trial in others if trial.spec.index < index), default=0)
-    replay = Replay(search.spec)
+    replay = Replay(search.spec, history.untrained)
     replay.tell(history.observed)
     pending = open_candidates([trial.spec for trial in others if not trial.finished], search.spec)
     answers = replay.ask(pending, [Ask(index, min(known, replay.length))])

@@ -100,7 +100,7 @@ class Runner:
     def _create(self, decided: Plan) -> bool:
         wanted = list(decided.create)
         if decided.asks:
-            self._replay = self._replay or Replay(self.search.spec)
+            self._replay = self._replay or Replay(self.search.spec, self.history.untrained)
             self._replay.tell(self.history.observed[self._replay.length :])
             pending = open_candidates([trial.spec for trial in self.records.open()], self.search.spec)
             answers = self._replay.ask(pending, decided.asks)

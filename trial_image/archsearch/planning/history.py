@@ -25,7 +25,7 @@ from archsearch.api.trial import (
     WorkKind,
 )
 from archsearch.planning.objectives import Metrics, dominates, excess, key_of, scores
-from archsearch.searchers import Proposal, Result
+from archsearch.searchers import Proposal, Result, Untrained
 from archsearch.searchers.goals import searched_objectives
 from archsearch.spaces import Architecture, Space, space_of
 
@@ -201,6 +201,17 @@ class History:
         """Note that the searcher, who knows all results, has nothing more to propose; whether that is news."""
         before, self.exhausted_at = self.exhausted_at, self.search_trials
         return before != self.exhausted_at
+
+    @property
+    def untrained(self) -> list[Untrained]:
+        """What is known of networks at initialisation, in an order of its own: it does not matter which was first."""
+        found: dict[str, Untrained] = {}
+        for trial in self.stages["Features"]:
+            if trial.status.state == "Succeeded" and trial.status.result is not None:
+                for values, metrics in zip(trial.spec.architectures, trial.status.result.results, strict=True):
+                    architecture = self._space.architecture(values)
+                    found[architecture.id] = Untrained(architecture, metrics)
+        return [found[key] for key in sorted(found)]
 
     @property
     def search_trials(self) -> int:

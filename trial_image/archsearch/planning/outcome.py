@@ -124,8 +124,10 @@ def _checked(
             )
         for metrics in message.results:
             # One beyond a limit is not evaluated: what was counted of it is all there is.
-            if metrics and violation(spec.constraints, metrics) is None:
+            if work in SEARCH_KINDS and metrics and violation(spec.constraints, metrics) is None:
                 _check_objectives(metrics, history)
+    if work == "Features":
+        _check_scores(message, spec)
     if work == "Profile" and (message.profile is None or message.profile.profile != trial.spec.profile):
         raise InvalidMessage(f"termination message must have the profile {trial.spec.profile}, but got none or another")
     if work == "Propose":
@@ -168,6 +170,14 @@ def _check_objectives(metrics: Metrics, history: History) -> None:
                 f"termination message must have the objective {key_of(objective)} among its metrics, "
                 f"but got {', '.join(sorted(metrics)) or 'none'}"
             )
+
+
+def _check_scores(message: Message, spec: ArchitectureSearchSpec) -> None:
+    process = spec.algorithm.gaussian_process if spec.algorithm else None
+    asked = process.zero_cost.scores if process and process.zero_cost else ()
+    for name in (name for metrics in message.results for name in metrics):
+        if name not in asked:
+            raise InvalidMessage(f"termination message must have the scores {', '.join(asked)}, but got {name}")
 
 
 def timestamp(moment: datetime | None) -> str | None:

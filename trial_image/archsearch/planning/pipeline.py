@@ -7,8 +7,9 @@ a search that had ended goes on by itself when its budget is raised.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from archsearch.api.metrics import LEARNED, MEASURED
@@ -17,17 +18,21 @@ from archsearch.api.trial import ArchitectureTrialSpec, TableInput, Trial, WorkI
 from archsearch.planning.history import History, Scored, is_of
 from archsearch.planning.model import Search
 from archsearch.planning.objectives import Metrics, key_of, score, scores, spread, violation
-from archsearch.spaces import Space
+from archsearch.searchers.base import generator
+from archsearch.searchers.random import draw
+from archsearch.spaces import Architecture, Space
 
 ATTEMPTS = 2
 """Times that one piece of work outside the search stage is tried."""
 PROFILED = 8
 """Candidates that are profiled where an objective or a constraint depends on the hardware."""
+SCORED = 32
+"""Architectures that one trial scores before the search."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of work outside the search stage."""
+    """One piece of work outside the search stage. given: draws the architectures that its trial is given."""
 
     work: WorkKind
     source: Scored | None = None
@@ -35,6 +40,7 @@ class Item:
     seed: int = 0
     epochs: int | None = None
     weights: WorkInput | None = None
+    given: Callable[[], Sequence[Architecture]] = tuple
 
     def matches(self, spec: ArchitectureTrialSpec) -> bool:
         """Whether a trial does, or did, this work."""
@@ -49,6 +55,7 @@ class Item:
             index=index,
             seed=self.seed,
             architecture=dict(self.source.architecture.values) if self.source else None,
+            architectures=tuple(dict(architecture.values) for architecture in self.given()),
             epochs=self.epochs,
             profile=self.profile,
             source=self.source.trial if self.source else None,
@@ -114,7 +121,7 @@ def locate(search: Search, history: History, space: Space) -> Position:
         if failed and (failed[-1].status.reason == "UserError" or len(failed) >= ATTEMPTS):
             return Position("Preflight", ended=("PreflightFailed", failed[-1].status.message))
         return Position("Preflight", (preflight,))
-    needs = prerequisites(search)
+    needs = prerequisites(search, space)
     if left := _left(needs, history):
         return Position("Search", left)
     if missing := [item.work for item in needs if not _succeeded(item, history)]:
@@ -150,15 +157,33 @@ def locate(search: Search, history: History, space: Space) -> Position:
     return Position("Done")
 
 
-def prerequisites(search: Search) -> list[Item]:
-    """What must be there before the first trial of the search: latency tables, and the weights that trials share."""
-    tables = [Item("Table", profile=profile.name) for profile in search.spec.profiles
+def prerequisites(search: Search, space: Space) -> list[Item]:
+    """What must be there before the first trial of the search: latency tables, the weights that trials share, and what
+    the searcher is told of networks at initialisation."""
+    needs = [Item("Table", profile=profile.name) for profile in search.spec.profiles
               if profile.search_latency and profile.search_latency.measured_table]  # fmt: skip
     shared = search.spec.evaluation.shared_weights if search.spec.evaluation else None
-    if shared is None:
-        return tables
-    seed = derive_seed(search.spec.seed, "SharedWeights", 0)
-    return [*tables, Item("SharedWeights", seed=seed, epochs=shared.epochs)]
+    if shared is not None:
+        seed = derive_seed(search.spec.seed, "SharedWeights", 0)
+        needs.append(Item("SharedWeights", seed=seed, epochs=shared.epochs))
+    process = search.spec.algorithm.gaussian_process if search.spec.algorithm else None
+    if process is not None and process.zero_cost is not None:
+        size = min(process.zero_cost.pool, space.size())
+        needs += [
+            Item("Features", seed=derive_seed(search.spec.seed, "Features", number),
+                 given=partial(_part, search.spec.seed, space, size, number))
+            for number in range(-(-size // SCORED))
+        ]  # fmt: skip
+    return needs
+
+
+def _part(seed: int, space: Space, size: int, number: int) -> list[Architecture]:
+    """One trial's part of the pool: so many different random architectures."""
+    rng = generator(derive_seed(seed, "Pool", 0), 0)
+    pool: dict[str, Architecture] = {}
+    while len(pool) < size and (drawn := draw(space, rng, pool)) is not None:
+        pool[drawn.architecture.id] = drawn.architecture
+    return list(pool.values())[number * SCORED : (number + 1) * SCORED]
 
 
 def latency_tables(history: History) -> tuple[TableInput, ...]:

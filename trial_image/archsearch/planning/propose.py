@@ -11,7 +11,7 @@ from archsearch.api.search import ArchitectureSearchSpec
 from archsearch.api.trial import SEARCH_KINDS, ArchitectureTrialSpec
 from archsearch.planning.history import Observed, proposals_of
 from archsearch.planning.model import Ask
-from archsearch.searchers import Evidence, Proposal, Result, searcher_of
+from archsearch.searchers import Evidence, Proposal, Result, Untrained, searcher_of
 from archsearch.spaces import space_of
 
 
@@ -50,9 +50,11 @@ class Replay:
     """A searcher and all that it has been told, kept so that each further proposal costs the same.
 
     Made anew from the recorded trials it gives the same proposals: nothing in it is state of its own.
+    untrained: what the history has of networks at initialisation; it is complete before the first proposal.
     """
 
     spec: ArchitectureSearchSpec
+    untrained: Sequence[Untrained] = ()
     _results: list[Result] = field(default_factory=list)
     _trials: list[Candidate] = field(default_factory=list)
     _ends: list[int] = field(default_factory=list)
@@ -107,7 +109,7 @@ class Replay:
         found: list[Proposal] = []
         for place in range(self._batch):
             index = ask.index * self._batch + place
-            proposal = self._searcher.ask(Evidence(index, known, [*before, *found], proposed))
+            proposal = self._searcher.ask(Evidence(index, known, [*before, *found], proposed, self.untrained))
             if proposal is None:
                 break
             if found and proposal.fidelity != found[0].fidelity:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from archsearch.api.evaluation import Halving as HalvingSettings
 from archsearch.api.search import ArchitectureSearchSpec
-from archsearch.searchers.base import Evidence, Proposal, Result, Searcher
+from archsearch.searchers.base import Evidence, Proposal, Result, Searcher, Untrained
 from archsearch.searchers.evolution import RegularizedEvolution
 from archsearch.searchers.gaussian_process import GaussianProcess
 from archsearch.searchers.goals import searched_objectives
@@ -22,7 +22,7 @@ from archsearch.spaces import Space, space_of
 
 __all__ = [
     "SEARCHERS", "Evidence", "GaussianProcess", "Grid", "Halving", "LocalSearch", "Nsga2", "PolicyGradient", "Proposal",
-    "Random", "RegularizedEvolution", "Result", "Searcher", "TreeParzen", "searcher_of",
+    "Random", "RegularizedEvolution", "Result", "Searcher", "TreeParzen", "Untrained", "searcher_of",
 ]  # fmt: skip
 
 Make = Callable[[Any, Space, ArchitectureSearchSpec], Searcher]

@@ -40,14 +40,28 @@ class Result:
         return self.proposal.architecture
 
     @property
+    def beyond(self) -> bool:
+        """Whether a measured value is beyond a limit."""
+        return any(part is not None and part > 0 for part in self.excess)
+
+    @property
     def feasible(self) -> bool:
         """Whether there is a result and no measured value is beyond a limit."""
-        return self.scores is not None and all(part is None or part <= 0 for part in self.excess)
+        return self.scores is not None and not self.beyond
 
     @property
     def value(self) -> float | None:
         """The first objective, the larger the better; None where there is no result, or one beyond a limit."""
         return self.scores[0] if self.scores is not None and self.feasible else None
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """What is known of an architecture before the search begins. scores: at initialisation, by name; none of one that
+    is beyond a limit."""
+
+    architecture: Architecture
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -59,12 +73,14 @@ class Evidence:
     pending: proposals that are not finished, in the order in which they were made.
     proposed: by the id of each architecture that was proposed the largest fidelity that was, so that nothing is
     proposed twice.
+    untrained: architectures that were scored before the search; the same in all evidence of a search.
     """
 
     index: int
     results: Sequence[Result]
     pending: Sequence[Proposal]
     proposed: Mapping[str, float]
+    untrained: Sequence[Untrained] = ()
 
 
 class Searcher(Protocol):

@@ -3,24 +3,26 @@
 The covariance is that of `kernels`: choices and chains of operations in common (Kandasamy et al. 2018 and White et
 al. 2021 have structural distances of their own). The next proposal has the largest expected improvement at full
 fidelity (Jones et al. 1998), over the cost of the step that it needs: an architecture that is new is trained at the
-lowest fidelity first.
+lowest fidelity first. Where architectures were scored at initialisation, two are alike whose scores are, too, and how
+much that says is fitted with the rest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archsearch.searchers.base import Evidence, Proposal, Result, check_fidelities, generator
+from archsearch.searchers.base import Evidence, Proposal, Result, Untrained, check_fidelities, generator
 from archsearch.searchers.kernels import Distances, Features, Hyperparameters, Matrix, Rows, covariance, distances
 from archsearch.searchers.limits import Limits, normal_cdf
 from archsearch.searchers.random import draw
+from archsearch.searchers.scores import Columns
 from archsearch.spaces import Architecture, Space
 
 MOST: Final = 400
@@ -31,10 +33,16 @@ TRIED: Final = 24
 """Hyperparameters that a fit compares."""
 PARENTS: Final = 10
 MOST_STARTS: Final = 100
+REFUSED: Final = 4
+"""For each random architecture at the start so many more, at most, that turn out to be beyond a limit."""
 MUTANTS: Final = 30
 """Mutations that are looked at of each parent; half as many of these are mutated once more."""
 RANDOM: Final = 100
 """Random architectures that are looked at."""
+COMPARED: Final = 10
+"""Scored architectures of which the best is tried at the start."""
+SCORES_SHARE: Final = 0.3
+"""Of the covariance, where a fit begins."""
 OFFSET: Final = 0.15
 """Of the warp, in deviations: differences among the best count most, and those smaller than this as noise."""
 
@@ -72,11 +80,17 @@ class GaussianProcess:
         return self.initial if lowest == 1 else min(MOST_STARTS, max(self.initial, round(self.initial / lowest / 2)))
 
     def ask(self, evidence: Evidence) -> Proposal | None:
-        """A random architecture at the start, then the one that promises most for its cost."""
+        """A random architecture at the start, by turns with one that has good scores where there are some; then the one
+        that promises most for its cost."""
         rng = generator(self.seed, evidence.index)
-        data = _Data(self, evidence.results, rng)
-        started = len(evidence.proposed)
+        data = _Data(self, evidence.results, rng, [one for one in evidence.untrained if one.scores])
+        # What is beyond a limit was not trained: it cost next to nothing, and says nothing of what is searched for.
+        refused = sum(result.scores is None and result.beyond for result in evidence.results)
+        started = len(evidence.proposed) - min(refused, REFUSED * self.starts)
         few = started < self.starts or len(data.results) < 2
+        # Scores are worth something before any result is there; random ones in between show what else there is.
+        if few and len(evidence.proposed) % 2 and (promising := data.promising(evidence.proposed)) is not None:
+            return Proposal(promising, self.fidelities[0])
         # A space that is used up before has nothing new: what it has is trained further.
         if few and (drawn := draw(self.space, rng, evidence.proposed)) is not None:
             return Proposal(drawn.architecture, self.fidelities[0])
@@ -102,7 +116,7 @@ class GaussianProcess:
         return found
 
     def _pool(self, data: _Data, evidence: Evidence, rng: np.random.Generator) -> list[Architecture]:
-        """New architectures to choose from: mutations of the best, their mutations, and random ones."""
+        """New architectures to choose from: mutations of the best, their mutations, random ones and scored ones."""
         found: dict[str, Architecture] = {}
 
         def add(architecture: Architecture) -> None:
@@ -117,6 +131,8 @@ class GaussianProcess:
                     add(self.space.mutate(child, rng))
         for _ in range(RANDOM):
             add(self.space.sample(rng))
+        for one in data.untrained:
+            add(one.architecture)
         return list(found.values())
 
     def _worth(self, data: _Data, architectures: Sequence[Architecture]) -> Matrix:
@@ -133,11 +149,12 @@ class GaussianProcess:
         key = (count, data.key)
         if key not in self._fits:
             rng = np.random.default_rng([self.seed, count])
-            best, likelihood = Hyperparameters(), -math.inf
+            middle = Hyperparameters(scores_share=SCORES_SHARE if data.untrained else 0.0)
+            best, likelihood = middle, -math.inf
             for number in range(TRIED):
                 # A wide net first, then around what it caught.
-                tried = Hyperparameters().varied(rng) if 0 < number <= TRIED // 2 else best.varied(rng)
-                tried = Hyperparameters() if number == 0 else tried
+                tried = middle.varied(rng) if 0 < number <= TRIED // 2 else best.varied(rng)
+                tried = middle if number == 0 else tried
                 if (value := data.likelihood(tried, count)) > likelihood:
                     best, likelihood = tried, value
             self._fits[key] = best
@@ -151,6 +168,7 @@ class _Data:
     searcher: GaussianProcess
     told: Sequence[Result]
     rng: np.random.Generator
+    untrained: Sequence[Untrained] = ()
 
     def __post_init__(self) -> None:
         useful = [result for result in self.told if result.scores is not None and result.feasible]
@@ -178,7 +196,28 @@ class _Data:
     @cached_property
     def rows(self) -> Rows:
         """The features of their architectures."""
-        return self.searcher._features.of([result.architecture for result in self.results])
+        return self.rows_of([result.architecture for result in self.results])
+
+    def rows_of(self, architectures: Sequence[Architecture]) -> Rows:
+        """The features of these architectures, with scores where there are some."""
+        rows = self.searcher._features.of(architectures)
+        if not self.untrained:
+            return rows
+        return replace(rows, scores=self._columns.of([one.id for one in architectures], rows))
+
+    def promising(self, proposed: Container[str]) -> Architecture | None:
+        """Of some new ones that were scored the best, each score being as good as another; None where none is new.
+
+        Not the best of all: those at the top are like each other, and little is learnt from what is alike.
+        """
+        new = [one.architecture for one in self.untrained if one.architecture.id not in proposed]
+        some = [new[at] for at in self.rng.permutation(len(new))[:COMPARED]]
+        scores = self.rows_of(some).scores if some else None
+        return None if scores is None else some[int(np.argmax(scores.mean(1)))]
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self.untrained, self.searcher._features.of([one.architecture for one in self.untrained]))
 
     @cached_property
     def _apart(self) -> Distances:
@@ -229,7 +268,7 @@ class _Data:
         if not self.results:
             return np.zeros(len(architectures)), np.ones(len(architectures))
         given, lower, half = self._fitted
-        apart = distances(self.rows, self.searcher._features.of(architectures))
+        apart = distances(self.rows, self.rows_of(architectures))
         below = (len(self.searcher.fidelities) - 1 - self.levels).astype(np.float64)
         across = _solve(lower, covariance(apart, np.broadcast_to(below[:, None], apart.choices.shape), given))
         return half @ across, np.sqrt(np.maximum(1 - (across**2).sum(0), 1e-12))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from zlib import crc32
 
@@ -48,32 +48,41 @@ class Features:
 
 @dataclass(frozen=True)
 class Rows:
-    """held: (n, options), 1 for each option that is held; chains: (n, HASHED), 1 for each chain of operations."""
+    """held: (n, options), 1 for each option that is held; chains: (n, HASHED), 1 for each chain of operations.
+
+    scores: (n, scores), of networks at initialisation; None where there are none.
+    """
 
     held: NDArray[np.float32]
     chains: NDArray[np.float32]
+    scores: Matrix | None = None
 
     def __len__(self) -> int:
         return len(self.held)
 
-    def __getitem__(self, index: slice | NDArray[np.int64]) -> Rows:
-        return Rows(self.held[index], self.chains[index])
-
 
 @dataclass(frozen=True)
 class Distances:
-    """Between two sets of architectures: the share of choices, and of chains, that they do not have in common."""
+    """Between two sets of architectures: the share of choices, and of chains, that they do not have in common, and the
+    mean squared difference of their scores where they have some."""
 
     choices: Matrix
     chains: Matrix
+    scores: Matrix | None = None
 
     def __getitem__(self, index: tuple[slice, slice]) -> Distances:
-        return Distances(self.choices[index], self.chains[index])
+        scores = None if self.scores is None else self.scores[index]
+        return Distances(self.choices[index], self.chains[index], scores)
 
 
 def distances(first: Rows, second: Rows) -> Distances:
     """All pairs, (n, m): 0 between equal ones, 1 where nothing is in common."""
-    return Distances(_apart(first.held, second.held), _apart(first.chains, second.chains))
+    scores = None
+    if first.scores is not None and second.scores is not None:
+        scores = np.zeros((len(first), len(second)))
+        for one, other in zip(first.scores.T, second.scores.T, strict=True):
+            scores += (one[:, None] - other[None, :]) ** 2 / first.scores.shape[1]
+    return Distances(_apart(first.held, second.held), _apart(first.chains, second.chains), scores)
 
 
 def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> Matrix:
@@ -89,6 +98,7 @@ class Hyperparameters:
     chains_length)` of one fidelity; between two fidelities it is multiplied by `trust` for each step between them.
 
     noise: variance of an observation that is no property of the architecture.
+    scores_share: of the covariance that is `exp(-d_scores / scores_length)` instead; 0 where there are no scores.
     """
 
     choices_length: float = 0.5
@@ -96,16 +106,25 @@ class Hyperparameters:
     choices_share: float = 0.5
     trust: float = 0.9
     noise: float = 0.02
+    scores_share: float = 0.0
+    scores_length: float = 2.0
 
     def varied(self, rng: np.random.Generator) -> Hyperparameters:
         """Others nearby: scales by a factor, shares by a step on the logistic scale."""
         factor = np.exp(rng.normal(0, 0.7, 3))
-        return Hyperparameters(
+        found = Hyperparameters(
             choices_length=float(np.clip(self.choices_length * factor[0], 0.05, 5)),
             chains_length=float(np.clip(self.chains_length * factor[1], 0.05, 5)),
             choices_share=_shifted(self.choices_share, rng.normal(0, 1.0), 0.02, 0.98),
             trust=_shifted(self.trust, rng.normal(0, 1.0), 0.1, 0.995),
             noise=float(np.clip(self.noise * factor[2], 1e-3, 0.5)),
+        )
+        if not self.scores_share:
+            return found
+        return replace(
+            found,
+            scores_share=_shifted(self.scores_share, rng.normal(0, 1.0), 0.02, 0.98),
+            scores_length=float(np.clip(self.scores_length * np.exp(rng.normal(0, 0.7)), 0.1, 20)),
         )
 
 
@@ -113,6 +132,9 @@ def covariance(apart: Distances, steps: Matrix, given: Hyperparameters) -> Matri
     """Of the noiseless values at all pairs, with unit variance. steps: fidelities between the two of each pair."""
     structural = given.choices_share * np.exp(-apart.choices / given.choices_length)
     structural += (1 - given.choices_share) * np.exp(-apart.chains / given.chains_length)
+    if given.scores_share and apart.scores is not None:
+        structural *= 1 - given.scores_share
+        structural += given.scores_share * np.exp(-apart.scores / given.scores_length)
     return np.asarray(structural * given.trust**steps)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class Random:
         return draw(self.space, generator(self.seed, evidence.index), evidence.proposed)
 
 
-def draw(space: Space, rng: np.random.Generator, proposed: Mapping[str, float]) -> Proposal | None:
+def draw(space: Space, rng: np.random.Generator, proposed: Collection[str]) -> Proposal | None:
     """An architecture that was not proposed, uniform among those left; None when there is none."""
     if len(proposed) >= space.size():
         return None

@@ -40,6 +40,7 @@ KINDS: Final[dict[WorkKind, str]] = {
     "Preflight": "archsearch.work.preflight",
     "Propose": "archsearch.work.propose",
     "SharedWeights": "archsearch.work.shared_weights",
+    "Features": "archsearch.work.features",
     "Evaluate": "archsearch.work.evaluate",
     "Table": "archsearch.work.table",
     "Train": "archsearch.work.train",
