@@ -259,14 +259,14 @@ def test_a_count_below_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def scores(tmp_path: Path, name: str = "scores.csv.gz") -> Path:
-    cells = [NB201.at(number) for number in range(0, 15_625, 25)]
+    cells = [NB201.at(number) for number in range(0, 15_625, 26)]
     lines = [{"architecture": to_string(one), "good": smooth(one), "dear": price(one)} for one in cells]
     return write(tmp_path / name, ["architecture", "good", "dear"], lines)
 
 
 def test_scores_are_told_of_a_pool_that_is_another_for_each_seed(tmp_path: Path) -> None:
     scored = read_scores(scores(tmp_path), NB201)
-    assert len(scored) == 625
+    assert len(scored) == 601
     assert all(one.scores == {"good": pytest.approx(smooth(one.architecture)), "dear": price(one.architecture)}
                for one in scored)  # fmt: skip
     assert read_scores(scores(tmp_path), NB201, ["dear"])[7].scores == {"dear": price(scored[7].architecture)}
@@ -275,15 +275,15 @@ def test_scores_are_told_of_a_pool_that_is_another_for_each_seed(tmp_path: Path)
     assert pools[0] == pools[1] != pools[2]
 
 
-def test_a_searcher_that_is_told_of_scores_knows_better_what_to_train(
+def test_a_searcher_that_is_told_of_scores_begins_with_better_ones(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("--searcher", "gaussianProcess", "--seeds", "3", "--budget", "20")
+    arguments = ("--searcher", "gaussianProcess", "--seeds", "20", "--budget", "10")
     plain = said(capsys, file, *arguments)
     told = said(capsys, file, *arguments, "--zero-cost", str(scores(tmp_path)), "--scores", "good", "--pool", "300")
     assert (told["pool"], told["scores"]) == (300, "good")
-    for cost in ("5", "10", "20"):
-        assert told["test_accuracy_at"][cost] > plain["test_accuracy_at"][cost]
+    for cost in ("5", "10"):
+        assert told["test_accuracy_at"][cost] > plain["test_accuracy_at"][cost] + 1
 
 
 @pytest.mark.parametrize(("column", "reason"), [("lucky", "the table must have a column lucky"), ("architecture", "")])
