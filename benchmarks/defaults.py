@@ -13,8 +13,6 @@ and milliseconds below --slowest, as a share of all there is.
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import math
 import statistics
@@ -29,7 +27,7 @@ from archsearch.planning.objectives import excess, scores
 from archsearch.searchers import Evidence, Proposal, Result, Searcher, searcher_of
 from archsearch.searchers.pareto import hypervolume
 from archsearch.spaces import space_of
-from archsearch.spaces.nasbench201 import from_string
+from benchmarks import nasbench201
 
 FULL, SHORT, LEAST = 200, 12, 80.0
 PI: Final = {"metric": "latencyMs", "profile": "pi"}
@@ -54,21 +52,16 @@ class Row:
 
 
 def read(file: Path) -> dict[str, Row]:
-    """The rows by the id of the architecture."""
-    space = space_of(spec_of({}).space)
+    """The rows by the id of the architecture. Raises OSError or ValueError where the table is not whole."""
+    costs = {"parameters_million": "parameters", "flops_million": "flops", "latency_ms_raspi4": "latencyMs@pi"}
+    accuracies = {epochs / FULL: f"validation_accuracy_{epochs}" for epochs in (SHORT, FULL)}
+    test = f"test_accuracy_{FULL}"
     rows = {}
-    with gzip.open(file, "rt", newline="") as stream:
-        for line in csv.DictReader(stream):
-            cost = {
-                "parameters": float(line["parameters_million"]) * 1e6,
-                "flops": float(line["flops_million"]) * 1e6,
-                "latencyMs@pi": float(line["latency_ms_raspi4"]),
-            }
-            metrics = {
-                epochs / FULL: cost | {"accuracy": float(line[f"validation_accuracy_{epochs}"]) / 100}
-                for epochs in (SHORT, FULL)
-            }
-            rows[from_string(space, line["architecture"]).id] = Row(metrics, float(line[f"test_accuracy_{FULL}"]))
+    numbers = nasbench201.read(file, space_of(spec_of({}).space), (*costs, *accuracies.values(), test))
+    for key, row in numbers.items():
+        cost = {name: row[column] * (1e6 if column.endswith("_million") else 1) for column, name in costs.items()}
+        metrics = {share: cost | {"accuracy": row[column] / 100} for share, column in accuracies.items()}
+        rows[key] = Row(metrics, row[test])
     return rows
 
 

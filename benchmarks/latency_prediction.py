@@ -4,24 +4,28 @@
 
 Fits a table to random networks of the space, as a Table trial does, then measures other random networks that the table
 has not seen, and prints the mean absolute error as a share of what was measured, Kendall's tau, and the same for the
-best possible line through operations counted (FLOPs), which needs no table but must know the measurements. One image
-at once, on this machine's CPU with `--threads` threads. --write FILE keeps the table: the trial image carries those of
-`archsearch/hardware/tables`, which a profile names as `searchLatency.shippedTable`.
+best possible line through operations counted (FLOPs), which needs no table but must know the measurements. Every
+network takes turns with a reference network, as in a Table trial, because the machine's speed changes meanwhile. One
+image at once, on this machine's CPU with `--threads` threads. --write FILE keeps the table: the trial image carries
+those of `archsearch/hardware/tables`, which a profile names as `searchLatency.shippedTable`.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.search import Profile
-from archsearch.hardware import device_name, found_device, measure
+from archsearch.hardware import count, device_name, found_device
 from archsearch.hardware.costs import CostTable, fit
+from archsearch.hardware.paced import Paced
 from archsearch.networks import network
 from archsearch.spaces import Architecture, space_of
 from benchmarks.zero_cost import kendall
@@ -46,17 +50,22 @@ def main() -> int:
     profile = Profile(name="here", warmup=5, iterations=chosen.iterations)
     flops: dict[str, float] = {}
 
+    def built(architecture: Architecture) -> nn.Module:
+        return network(space, architecture, stack="final", shape=chosen.shape, classes=chosen.classes)
+
+    rng = np.random.default_rng(1)
+    paced = Paced(built(space.sample(rng)), chosen.shape, profile)
+
     def latency(architecture: Architecture) -> float:
-        built = network(space, architecture, stack="final", shape=chosen.shape, classes=chosen.classes)
-        found = measure(built, chosen.shape, profile)
-        flops[architecture.id] = found.flops or 0
-        return found.latency_ms.p50
+        final = built(architecture)
+        _, flops[architecture.id] = count(copy.deepcopy(final).to("meta"), chosen.shape)
+        return paced(final)
 
     device = device_name(found_device())
     table = fit(space, latency, chosen.networks, metric="latencyMs", shape=chosen.shape, device=device, runtime="Torch")
-    rng = np.random.default_rng(1)
     others = [space.sample(rng) for _ in range(chosen.checked)]
-    measured = np.array([latency(architecture) for architecture in others])
+    measured = np.array([latency(architecture) for architecture in others]) * paced.reference
+    table = table.scaled(paced.reference)
     said = report(table, others, measured, np.array([flops[architecture.id] for architecture in others]))
     if chosen.write:
         chosen.write.write_text(table.model_dump_json(by_alias=True, indent=1) + "\n")

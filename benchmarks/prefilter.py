@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from archsearch.searchers import Untrained
-from benchmarks.query_efficiency import FULL, Table, read, read_scores
+from benchmarks.nasbench201 import read_scores
+from benchmarks.query_efficiency import FULL, Table, read
 
 
 def reported(

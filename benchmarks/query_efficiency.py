@@ -25,14 +25,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import heapq
 import json
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -53,7 +52,7 @@ from archsearch.searchers import (
     Untrained,
 )
 from archsearch.spaces import Space, space_of
-from archsearch.spaces.nasbench201 import from_string, to_string
+from benchmarks import nasbench201
 
 FULL, SHORT = 200, 12
 LOW: Final = SHORT / FULL
@@ -104,45 +103,11 @@ def read(file: Path, target: str) -> Table:
     """
     space = space_of(SpaceSpec(nas_bench201=NasBench201()))
     low, test, seconds = f"validation_accuracy_{SHORT}", f"test_accuracy_{FULL}", f"train_seconds_{FULL}"
-    rows: dict[str, Row] = {}
-    for line in _lines(file, {"architecture", low, target, test, seconds}):
-        accuracies = {LOW: _number(line, low), 1.0: _number(line, target)}
-        key = from_string(space, line["architecture"]).id
-        rows[key] = Row(accuracies, _number(line, test), _number(line, seconds))
-    # At once, and not when a searcher comes to it: which it comes to depends on the seed.
-    for number in range(space.size()):
-        if (architecture := space.at(number)).id not in rows:
-            raise ValueError(
-                f"the table must have all {space.size()} architectures, but lacks {to_string(architecture)}"
-            )
-    return Table(space, rows)
-
-
-def read_scores(file: Path, space: Space, scores: Sequence[str] | None = None) -> list[Untrained]:
-    """What a table has of cells at initialisation, in these columns or all but `architecture`. Raises as `read`."""
-    lines = list(_lines(file, {"architecture", *(scores or ())}))
-    names = scores or [name for name in (lines[0] if lines else ()) if name != "architecture"]
-    return [
-        Untrained(from_string(space, line["architecture"]), {name: _number(line, name) for name in names})
-        for line in lines
-    ]
-
-
-def _lines(file: Path, columns: set[str]) -> Iterator[dict[str, str]]:
-    with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as stream:
-        lines = csv.DictReader(stream, restval="")
-        if missing := sorted(columns - set(lines.fieldnames or ())):
-            raise ValueError(f"the table must have a column {missing[0]}, but has {', '.join(lines.fieldnames or ())}")
-        yield from lines
-
-
-def _number(line: dict[str, str], column: str) -> float:
-    try:
-        if math.isfinite(found := float(line[column])):
-            return found
-    except ValueError:
-        pass
-    raise ValueError(f"{column} of {line['architecture']} must be a number, but is {line[column]!r}")
+    numbers = nasbench201.read(file, space, (low, target, test, seconds))
+    return Table(
+        space,
+        {key: Row({LOW: row[low], 1.0: row[target]}, row[test], row[seconds]) for key, row in numbers.items()},
+    )
 
 
 @dataclass
@@ -266,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scored = []
         if chosen.zero_cost is not None:
             file = chosen.zero_cost
-            scored = read_scores(file, table.space, chosen.scores)
+            scored = nasbench201.read_scores(file, table.space, chosen.scores)
     except (OSError, EOFError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         print(f"{file}: {reason}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from importlib.resources import files
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from archsearch.api import DartsCells, MbconvChain, NasBench201
 from archsearch.api import Space as SpaceSpec
+from archsearch.api.search import Profile
 from archsearch.hardware.costs import CostTable, fit
+from archsearch.hardware.paced import Paced
 from archsearch.spaces import Architecture, Choice, Space, space_of
 from archsearch.work.context import static_cost
 
@@ -144,3 +147,34 @@ def test_the_shipped_table_is_of_the_space_that_the_docs_name_and_covers_it() ->
     # Six layers that cannot be skipped and 16 that are, as published.
     assert table.of(narrow) == pytest.approx(9.378 + 8.712 + 8.661 + 9.143 + 9.956 + 11.928 + 16 * 0.234, abs=0.05)
     assert table.error is None
+
+
+class Sleeping(torch.nn.Module):
+    """Takes so many milliseconds, times the speed of a clock that is slower with every run."""
+
+    clock = itertools.count()
+
+    def __init__(self, milliseconds: float) -> None:
+        super().__init__()
+        self.milliseconds = milliseconds
+
+    def forward(self, images: Tensor) -> Tensor:
+        until = time.perf_counter() + self.milliseconds / 1000 * (1 + next(self.clock) / 100)
+        while time.perf_counter() < until:
+            pass
+        return images
+
+
+def test_networks_are_comparable_though_the_machine_slows_down() -> None:
+    paced = Paced(Sleeping(0.5), (1, 4, 4), Profile(name="here", warmup=1, iterations=21), torch.device("cpu"))
+    told = [paced(Sleeping(2.0)) for _ in range(4)]
+    # The machine is more than twice as slow at the end. A pair's second run is slower than its first by up to 1 %.
+    assert told == pytest.approx([4.0] * 4, rel=0.04)
+    assert paced.reference == pytest.approx(0.5 * (1 + 88 / 100), rel=0.1)
+
+
+def test_a_scaled_table_tells_scaled_costs() -> None:
+    given = table()
+    architecture = CHAIN.sample(np.random.default_rng(3))
+    assert given.scaled(3.0).of(architecture) == pytest.approx(3 * given.of(architecture))
+    assert given.scaled(3.0).error == given.error

@@ -6,6 +6,7 @@ import csv
 import gzip
 import os
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from objectives import NB201, apart, distance, evidence, search, smooth
 
-from archsearch.searchers import Proposal, Random, RegularizedEvolution, Result, Searcher
+from archsearch.searchers import Evidence, Proposal, Random, RegularizedEvolution, Result, Searcher
 from archsearch.spaces import Architecture
 from archsearch.spaces.nasbench201 import to_string
 
@@ -37,6 +38,17 @@ def test_random_search_draws_from_the_whole_space_whatever_came_out() -> None:
     one, other = (search(Random(NB201, 5), objective, 50) for objective in (smooth, lambda architecture: None))
     assert [found.architecture for found in one] == [found.architecture for found in other]
     assert len({found.architecture["cell/1/0"] for found in one}) == 5
+
+
+def test_random_search_finds_the_last_ones_of_a_large_space() -> None:
+    """Of 15,625 three are left, which a thousand draws seldom meet; each is as likely as the others."""
+    last = {NB201.at(number).id for number in (0, 7_000, 15_624)}
+    proposed = {identifier: 1.0 for number in range(NB201.size()) if (identifier := NB201.at(number).id) not in last}
+    found = [Random(NB201, seed).ask(Evidence(len(proposed), [], [], proposed)) for seed in range(60)]
+    counts = Counter(proposal.architecture.id for proposal in found if proposal is not None)
+    assert counts.keys() == last
+    assert all(8 < count < 36 for count in counts.values())
+    assert Random(NB201, 0).ask(Evidence(15_625, [], [], proposed | dict.fromkeys(last, 1.0))) is None
 
 
 def test_evolution_starts_with_a_random_population() -> None:

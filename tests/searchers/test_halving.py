@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from objectives import NB201, arbitrary, evidence, judged
 
-from archsearch.searchers import Halving, Proposal, Random, Result
+from archsearch.searchers import Evidence, Halving, Proposal, Random, Result
 from archsearch.searchers.halving import _configurations
 
 
@@ -42,6 +42,36 @@ def test_failures_count_as_tried() -> None:
     searcher = Halving(Random(NB201, 0), (0.5, 1.0), 2)
     results = [Result(Proposal(NB201.at(1), 0.5), (1.0,)), Result(Proposal(NB201.at(2), 0.5), None)]
     assert searcher.ask(evidence(results)) == Proposal(NB201.at(1), 1.0)
+
+
+class Listening(Random):
+    """Random search that says what it was told."""
+
+    def ask(self, evidence: Evidence) -> Proposal | None:
+        """As random search."""
+        object.__setattr__(self, "told", list(evidence.results))
+        return super().ask(evidence)
+
+
+def test_the_searcher_is_told_of_each_what_became_of_its_longest_training() -> None:
+    """Once each, as of full trainings; a failure too, although a shorter training of the same had a value."""
+    better, failed, short, dead = (NB201.at(number) for number in (1, 2, 3, 4))
+    results = [
+        Result(Proposal(better, 0.5), (2.0,)),
+        Result(Proposal(failed, 0.5), (1.5,)),
+        Result(Proposal(dead, 0.5), None),
+        Result(Proposal(short, 0.5), (1.0,)),
+        Result(Proposal(failed), None),
+        Result(Proposal(better), (3.0,)),
+    ]
+    searcher = Listening(NB201, 0)
+    found = Halving(searcher, (0.5, 1.0), 2).ask(evidence(results))
+    assert searcher.told == [  # type: ignore[attr-defined]
+        Result(Proposal(better), (3.0,)), Result(Proposal(failed), None), Result(Proposal(dead), None),
+        Result(Proposal(short), (1.0,)),
+    ]  # fmt: skip
+    assert found is not None
+    assert found.fidelity == 0.5
 
 
 def test_the_brackets_have_the_configurations_of_the_published_table() -> None:

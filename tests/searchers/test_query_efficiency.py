@@ -16,6 +16,7 @@ from objectives import NB201, price, smooth
 
 from archsearch.searchers import Evidence, Proposal, Untrained
 from archsearch.spaces.nasbench201 import to_string
+from benchmarks.nasbench201 import read_scores
 from benchmarks.prefilter import reported
 from benchmarks.query_efficiency import (
     LOW,
@@ -27,7 +28,6 @@ from benchmarks.query_efficiency import (
     drawn,
     main,
     read,
-    read_scores,
     sequential,
     within_seconds,
 )

@@ -48,6 +48,11 @@ SEARCHERS: dict[str, Make] = {
     "halving of evolution": lambda space, seed: Halving(
         RegularizedEvolution(space, seed, population=8, sample=3), (0.25, 1.0), 2
     ),
+    "halving of reinforce": lambda space, seed: Halving(PolicyGradient(space, seed), (0.1, 0.3, 1.0)),
+    "hyperband of ppo": lambda space, seed: Halving(
+        PolicyGradient(space, seed, update="PPO", batch=5), (0.1, 0.3, 1.0), brackets=2
+    ),
+    "halving of tree parzen": lambda space, seed: Halving(TreeParzen(space, seed, initial=5), (0.25, 1.0), 2),
 }
 UNSEEDED: dict[str, Make] = {"grid": lambda space, _seed: Grid(space)}
 every_searcher = pytest.mark.parametrize("make", [*SEARCHERS.values(), *UNSEEDED.values()], ids=[*SEARCHERS, *UNSEEDED])

@@ -291,6 +291,29 @@ def test_mutation_reaches_every_neighbour(name: str) -> None:
     assert reached == set(neighbours)
 
 
+def test_what_a_mutation_closes_and_opens_again_keeps_its_value() -> None:
+    """`tail` is open by `left` in the parent, and in some children by `right`, which is drawn."""
+    choices = (
+        Choice("side", ("left", "right")),
+        Choice("left", ("bare", "tailed"), when=(("side", "left"),)),
+        Choice("right", ("bare", "tailed"), when=(("side", "right"),)),
+        Choice("tail", (1, 2, 3), when=(("left", "tailed"), ("right", "tailed"))),
+    )
+    space = Space("sides", choices, NasBench201())
+    parent = space.architecture({"side": "left", "left": "tailed", "tail": 2})
+    across = [
+        space.architecture({"side": "right", "right": "bare"}),
+        space.architecture({"side": "right", "right": "tailed", "tail": 2}),
+    ]
+    assert [child for child in space.neighbours(parent) if child["side"] == "right"] == across
+    rng = np.random.default_rng(0)
+    drawn = Counter(child for _ in range(3000) if (child := space.mutate(parent, rng))["side"] == "right")
+    assert drawn.keys() == set(across)
+    # One of three choices is changed: a third of the mutations, half of them each way.
+    assert all(abs(count - 500) < 90 for count in drawn.values())
+    assert all(parent in set(space.neighbours(child)) for child in across)
+
+
 def test_a_space_with_one_architecture_cannot_be_mutated() -> None:
     space = Space("one", (Choice("a", ("x",)),), NasBench201())
     with pytest.raises(ValueError, match="space one must have a choice with two options"):

@@ -56,6 +56,11 @@ class CostTable(Model):
         """The cost of an architecture. ValueError where the table lacks a choice or an option."""
         return self.fixed + sum(self._cost(name, value) for name, value in architecture.values.items())
 
+    def scaled(self, factor: float) -> CostTable:
+        """The table of a metric that is so many times as large."""
+        costs = {name: {option: factor * cost for option, cost in row.items()} for name, row in self.costs.items()}
+        return self.model_copy(update={"fixed": factor * self.fixed, "costs": costs})
+
     def expected(self, space: Space, mix: Mix) -> Tensor:
         """The expected cost where every choice is drawn on its own with the probabilities that the mix has for it.
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archsearch.api.search import HardwareProfile, Latency, Profile
 from archsearch.hardware.count import count
@@ -26,13 +26,13 @@ def measure(
     """
     device = device or found_device()
     parameters, flops = count(copy.deepcopy(network).to("meta"), shape)
-    network = copy.deepcopy(network).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    images = torch.rand(profile.batch_size, *shape, device=device).contiguous(memory_format=torch.channels_last)
+    network = on_device(network, device)
+    images = random_images(shape, profile, device)
     with torch.inference_mode():
         memory = peak_memory(network, lambda: [network(images) for _ in range(2)])
         for _ in range(profile.warmup):
             network(images)
-        seconds = _time(network, images, profile.iterations)
+        seconds = np.array([seconds_of(network, images) for _ in range(profile.iterations)])
     p50, p95, p99 = (float(value) for value in np.percentile(seconds * 1000, (50, 95, 99)))
     return HardwareProfile(
         profile=profile.name,
@@ -47,27 +47,28 @@ def measure(
     )
 
 
-def _time(network: nn.Module, images: torch.Tensor, iterations: int) -> np.ndarray:
-    """Seconds of each run."""
-    if images.device.type == "cuda":
-        return _time_cuda(network, images, iterations)
-    seconds = np.empty(iterations)
-    for index in range(iterations):
-        start = time.perf_counter()
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """A copy in evaluation mode, laid out as it is measured."""
+    copied: nn.Module = copy.deepcopy(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copied.eval()
+
+
+def random_images(shape: tuple[int, int, int], profile: Profile, device: torch.device) -> Tensor:
+    """A batch (B, C, H, W) of the profile's size."""
+    return torch.rand(profile.batch_size, *shape, device=device).contiguous(memory_format=torch.channels_last)
+
+
+def seconds_of(network: nn.Module, images: Tensor) -> float:
+    """Of one run: by the wall clock on the CPU, by events on CUDA."""
+    if images.device.type != "cuda":
+        before = time.perf_counter()
         network(images)
-        seconds[index] = time.perf_counter() - start
-    return seconds
-
-
-def _time_cuda(network: nn.Module, images: torch.Tensor, iterations: int) -> np.ndarray:
-    seconds = np.empty(iterations)
+        return time.perf_counter() - before
     with torch.cuda.device(images.device):  # events are recorded on the current device
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
-        for index in range(iterations):
-            start.record()
-            network(images)
-            end.record()
-            end.synchronize()
-            seconds[index] = start.elapsed_time(end) / 1000
-    return seconds
+        start.record()
+        network(images)
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000

@@ -73,7 +73,7 @@ class Mixture(nn.ModuleDict):
 
 
 class PartialChannels(nn.Module):
-    """Mixes one in `share` of the channels and lets the others pass (Xu et al. 2020, section 3.1).
+    """Mixes one in `share` of the channels and lets the others pass (Xu et al. 2020).
 
     A shuffle spreads the mixed channels, so that the next edge mixes others. Where the edge strides, a maximum takes
     the place of what passes.

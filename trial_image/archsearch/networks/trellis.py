@@ -6,7 +6,8 @@ map of its own level two layers before, which a single path lacks where it has c
 cell before had as its first. And a map that grows is projected before it is resized, which is cheaper.
 
 The stem has one level, so that the weights of `path/0/0` scale whole maps, which the normalisations after it take back:
-only where paths meet do their weights compete. It is so in the paper as well.
+only where paths meet do their weights compete. It is so in the paper as well. The gradient that is left to them is
+rounding, which Adam makes as large as any other: the first step of a path that is found says little.
 """
 
 from __future__ import annotations

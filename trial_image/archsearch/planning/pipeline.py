@@ -17,7 +17,7 @@ from archsearch.api.search import ArchitectureSearchSpec, Objective, Profile, St
 from archsearch.api.trial import ArchitectureTrialSpec, TableInput, Trial, WorkInput, WorkKind
 from archsearch.planning.history import History, Scored, is_of
 from archsearch.planning.model import Search
-from archsearch.planning.objectives import Metrics, key_of, score, scores, violation
+from archsearch.planning.objectives import Metrics, key_of, score, scores, spread, violation
 from archsearch.searchers.base import generator
 from archsearch.searchers.random import draw
 from archsearch.spaces import Architecture, Space
@@ -198,8 +198,16 @@ def latency_tables(history: History) -> tuple[TableInput, ...]:
 
 
 def candidates(search: Search, history: History) -> list[Scored]:
-    """The architectures that are profiled."""
-    return history.best_distinct(max(PROFILED if _measured_keys(search) else 1, search.spec.retrain.top_k))
+    """The architectures that are profiled: the best, and where there is a front, those that lie spread on it."""
+    most, retrained = (PROFILED if _measured_keys(search) else 1), search.spec.retrain.top_k
+    best = history.best_distinct(max(most, retrained))
+    if len(history.searched) < 2:
+        return best
+    front = [entry for entry in sorted(history.front) if keeps_limits(search, history, entry)]
+    places = spread([scores(history.searched, entry.metrics) for entry in front], most) if front else []
+    first = max(1, retrained)  # what is retrained is the best, whatever the front
+    ordered = [*best[:first], *(front[place] for place in places), *best[first:]]
+    return list({entry.architecture.id: entry for entry in ordered}.values())[: len(best)]
 
 
 def finalists(search: Search, history: History) -> list[Scored]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +26,15 @@ class Random:
         return draw(self.space, generator(self.seed, evidence.index), evidence.proposed)
 
 
-def draw(space: Space, rng: np.random.Generator, proposed: Container[str]) -> Proposal | None:
+def draw(space: Space, rng: np.random.Generator, proposed: Mapping[str, object]) -> Proposal | None:
     """An architecture that was not proposed, uniform among those left; None when there is none."""
+    if len(proposed) >= space.size():
+        return None
     for _ in range(DRAWS):
         candidate = space.sample(rng)
         if candidate.id not in proposed:
             return Proposal(candidate)
     # A thousand repetitions in a row: fewer than one in a hundred is left, so that the rest can be listed. In a space
     # too large to list that cannot happen before budgets end: 100,000 trials are the most that a search may have.
-    left = [candidate for index in range(space.size()) if (candidate := space.at(index)).id not in proposed]
-    return Proposal(left[int(rng.integers(len(left)))]) if left else None
+    left = [number for number, identifier in enumerate(space.ids) if identifier not in proposed]
+    return Proposal(space.at(left[int(rng.integers(len(left)))])) if left else None

@@ -104,9 +104,11 @@ class Space:
         return self.at(_below(self.size(), rng))
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """A copy in which exactly one choice is different; what it newly activates is drawn, uniformly over the ways.
+        """A copy in which exactly one choice is different; what the parent has not chosen is drawn, uniformly.
 
-        The choice is drawn uniformly from the active ones that can change, then the option from `Choice.changes`.
+        The choice is drawn uniformly from the active ones that can change, then the option from `Choice.changes`. All
+        others that the copy has as well keep their value, even one that is closed by the change and opened again by
+        what is drawn: so being a neighbour is symmetric.
         Unlike in Real et al. (2019, section 3), the operation on a new input is drawn anew, because it is a choice of
         its own. Raises ValueError where no choice can change.
         """
@@ -119,7 +121,11 @@ class Space:
             raise ValueError(f"space {self.name} must have a choice with two options to mutate, but has none")
         choice, options = candidates[rng.integers(len(candidates))]
         option = options[rng.integers(len(options))]
-        ways = Ways(self.choices, {**architecture.values, choice.name: option})
+        values = {**architecture.values, choice.name: option}
+        if choice.name not in self._deciding:
+            _below(1, rng)  # the number that the only way would be drawn with: what is drawn after it stays the same
+            return Architecture(values)
+        ways = Ways(self.choices, values)
         return Architecture(ways.at(_below(ways.of(), rng)))
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
@@ -166,6 +172,16 @@ class Space:
     def choice(self, name: str) -> Choice:
         """The choice of this name. Raises KeyError where there is none."""
         return self._by_name[name]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all architectures by their number. Made once, and only for a space that can be listed."""
+        return tuple(self.at(number).id for number in range(self.size()))
+
+    @cached_property
+    def _deciding(self) -> frozenset[str]:
+        """The names of the choices that others depend on."""
+        return frozenset(name for choice in self.choices for name, _ in choice.when)
 
     @cached_property
     def _by_name(self) -> dict[str, Choice]:

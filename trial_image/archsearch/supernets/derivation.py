@@ -35,7 +35,7 @@ def top_edges(space: Space, mix: Mapping[str, Tensor], max_skips: int | None = N
     """The strongest operations on the strongest edges (Liu et al. 2019, section 2.4).
 
     On every edge the operation with the largest weight, and for every node the inputs whose edges have the largest
-    such weight, each times the weight of the input where there is one (Xu et al. 2020, section 3.2). Extra options,
+    such weight, each times the weight of the input where there is one (Xu et al. 2020). Extra options,
     DARTS' `none`, take part in the softmax but are never chosen and lend no strength. Between equals the first option
     wins. Where a space has no choice of inputs, this is the argmax of every choice.
 

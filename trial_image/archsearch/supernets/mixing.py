@@ -107,7 +107,7 @@ def expected_dirichlet(alpha: Tensor) -> Tensor:
 
 
 def binary_gates(alpha: Tensor, moment: Moment) -> Sparse:
-    """One operation of two that are drawn, open by a gate (Cai et al. 2019, ProxylessNAS, sections 3.2.1 and 3.3).
+    """One operation of two that are drawn, open by a gate (Cai et al. 2019, ProxylessNAS, section 3.2.1).
 
     The gates' values are 1 and 0, their gradient is that of the softmax over the two:
     dL/da_i = sum_j dL/dg_j p_j (d_ij - p_i). While the network weights are trained, one operation is drawn.
@@ -135,7 +135,7 @@ def keep_others(before: Tensor, after: Tensor, mix: Tensor | Sparse) -> Tensor:
 
 
 def one_path(alpha: Tensor, moment: Moment) -> Sparse:
-    """One operation, drawn (Cai et al. 2019, section 3.3.1)."""
+    """One operation, drawn (Cai et al. 2019, section 3.3.2)."""
     best = int((torch.log_softmax(alpha.detach(), dim=-1) + _gumbel(alpha, moment)).argmax())
     return Sparse(_one_hot(alpha, best), (best,))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from archsearch.api.base import ChoiceValue, Model
+from archsearch.api.methods import Stage
 from archsearch.evaluation.resumable import ShouldStop, State
 from archsearch.evaluation.seeds import derive
 from archsearch.spaces import Architecture, Choice, Space
@@ -90,13 +91,30 @@ class Progressive:
     def _strongest(self, stage: int) -> Kept:
         """What the next stage has of every choice."""
         probabilities = self._current.probabilities()
-        share = self._recipe.stages[stage].keep_percent / 100
-        found: Kept = {}
-        for choice in self._space.choices:
-            if not choice.is_subset:
-                count = round(len(choice.alternatives) * share)
-                found[choice.name] = strongest(choice, self._kept[choice.name], probabilities[choice.name], count)
-        return found
+        said = self._recipe.stages[stage]
+        return {
+            choice.name: strongest(choice, self._kept[choice.name], probabilities[choice.name], remaining(choice, said))
+            for choice in self._space.choices
+            if not choice.is_subset
+        }
+
+
+def remaining(choice: Choice, stage: Stage) -> int:
+    """How many of its alternatives a choice has in a stage."""
+    return max(1, round(len(choice.alternatives) * stage.keep_percent / 100))
+
+
+def possible(space: Space, stage: Stage) -> Iterator[Space]:
+    """Spaces that the stage may have, as many alternatives each; together they have all that it may keep."""
+    choices = [choice for choice in space.choices if not choice.is_subset]
+    turns = max((-(-len(choice.alternatives) // remaining(choice, stage)) for choice in choices), default=1)
+    for turn in range(turns):
+        kept: Kept = {}
+        for choice in choices:
+            count = remaining(choice, stage)
+            weights = torch.arange(len(choice.alternatives)).roll(turn * count)
+            kept[choice.name] = strongest(choice, choice.alternatives, weights, count)
+        yield reduced(space, kept, stage.depth_percent)
 
 
 def strongest(choice: Choice, kept: tuple[ChoiceValue, ...], weights: Tensor, count: int) -> tuple[ChoiceValue, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from archsearch.api.search import Constraint
 from archsearch.api.work import Message
 from archsearch.networks import Mix, WrongNetwork, check_custom, supernet
 from archsearch.spaces import Architecture, Space
+from archsearch.supernets.progressive import possible
+from archsearch.supernets.recipe import Recipe
 from archsearch.supernets.search import network_options
 from archsearch.work.context import Context, cost_text, static_cost
 from archsearch.work.errors import UserError
@@ -124,22 +126,40 @@ def _check_custom(context: Context, sample: Architecture, module: str) -> None:
 def _check_supernet(context: Context) -> None:
     """Images pass through the supernet that the search is to train, where it trains one; nothing is computed.
 
-    Through the mixture of all operations, or through each of them where one path is trained at a time.
+    Through the mixture of all operations, or through each of them where one path is trained at a time. Of a progressive
+    search through those of every stage: the later ones are deeper, and built only after hours.
     """
-    algorithm, evaluation, options = context.work.algorithm, context.work.evaluation, dict[str, Any]()
-    mixes: list[Mix]
+    algorithm, evaluation = context.work.algorithm, context.work.evaluation
     if (settings := algorithm.differentiable) is not None:
-        field, options = "algorithm.differentiable", network_options(settings)
-        mixes = [{c.name: torch.ones(len(c.alternatives)) for c in context.space.choices if not c.is_subset}]
+        options = network_options(settings)
+        stages = Recipe.of(settings).stages
+        if not stages:
+            _pass_images(context, "supernet", "algorithm.differentiable", context.space, [_all(context.space)], options)
+        for number, stage in enumerate(stages, 1):
+            for space in possible(context.space, stage):
+                name = f"supernet of stage {number}"
+                _pass_images(context, name, "algorithm.differentiable", space, [_all(space)], options)
     elif algorithm.enas is not None or (evaluation is not None and evaluation.shared_weights is not None):
-        field = "space"
-        mixes = [architecture.values for architecture in covering(context.space, context.work.spec.seed)]
-    else:
-        return
+        paths = [architecture.values for architecture in covering(context.space, context.work.spec.seed)]
+        _pass_images(context, "supernet", "space", context.space, paths, {})
+
+
+def _all(space: Space) -> Mix:
+    """The mixture of all operations."""
+    return {choice.name: torch.ones(len(choice.alternatives)) for choice in space.choices if not choice.is_subset}
+
+
+def _pass_images(
+    context: Context, name: str, field: str, space: Space, mixes: Sequence[Mix], options: Mapping[str, Any]
+) -> None:
+    """UserError where images do not pass through the space's supernet with each of these mixes.
+
+    field: what is wrong with the spec where the supernet cannot be built with these options.
+    """
     shape, custom = context.data.shape, context.work.space.custom
     with torch.device("meta"):
         try:
-            built = supernet(context.space, shape=shape, classes=context.data.classes, **options)
+            built = supernet(space, shape=shape, classes=context.data.classes, **options)
         except WrongNetwork:
             raise
         except ValueError as error:
@@ -153,10 +173,10 @@ def _check_supernet(context: Context) -> None:
             said = str(error).partition("\n")[0] or type(error).__name__
             advice = "use larger images or fewer cells" if custom is None else f"correct {custom.module}"
             raise UserError(
-                f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the supernet "
+                f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the {name} "
                 f"({said}); {advice}"
             ) from error
-    context.log(f"supernet: {sum(weight.numel() for weight in built.parameters()):,} parameters")
+    context.log(f"{name}: {sum(weight.numel() for weight in built.parameters()):,} parameters")
 
 
 def _check_limits(context: Context) -> None:

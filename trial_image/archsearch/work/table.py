@@ -8,8 +8,9 @@ import numpy as np
 
 from archsearch.api.metrics import metric_key
 from archsearch.api.work import Message
-from archsearch.hardware import device_name, measure
+from archsearch.hardware import device_name
 from archsearch.hardware.costs import fit
+from archsearch.hardware.paced import Paced
 from archsearch.spaces import Architecture
 from archsearch.work.artifacts import TABLE, write_artifact
 from archsearch.work.context import Context
@@ -32,16 +33,19 @@ def run(context: Context) -> Message:
     networks = profile.search_latency.measured_table.networks
     done: list[float] = []
 
+    first = context.space.sample(np.random.default_rng(context.work.spec.seed))
+    paced = Paced(context.network(first, "final"), context.data.shape, profile, context.device)
+
     def latency(architecture: Architecture) -> float:
         if context.interruption.requested():
             raise Interrupted
-        found = measure(context.network(architecture, "final"), context.data.shape, profile, context.device)
-        done.append(found.latency_ms.p50)
+        done.append(paced(context.network(architecture, "final")))
         if len(done) % SAY == 0:
-            context.log(f"{len(done)} of {networks} networks: {min(done):.3f} to {max(done):.3f} ms")
-        return found.latency_ms.p50
+            low, high = (paced.reference * ratio for ratio in (min(done), max(done)))
+            context.log(f"{len(done)} of {networks} networks: {low:.3f} to {high:.3f} ms")
+        return done[-1]
 
-    table = fit(
+    relative = fit(
         context.space,
         latency,
         networks,
@@ -52,8 +56,9 @@ def run(context: Context) -> Message:
         runtime=profile.runtime,
         batch_size=profile.batch_size,
     )
-    context.log(f"off by {table.error:.1%} on networks that it was not fitted to; median {np.median(done):.3f} ms")
+    table, median = relative.scaled(paced.reference), paced.reference * float(np.median(done))
+    context.log(f"off by {table.error:.1%} on networks that it was not fitted to; median {median:.3f} ms")
     artifact = write_artifact(context, TABLE, table.model_dump_json(by_alias=True).encode())
     key = metric_key("latencyMs", profile.name)
-    return Message(metrics={"networks": networks, "tableError": table.error, key: float(np.median(done))},
+    return Message(metrics={"networks": networks, "tableError": table.error, key: median},
                    artifacts=(artifact,))  # fmt: skip
