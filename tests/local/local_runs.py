@@ -19,9 +19,12 @@ from archsearch.local.summary import succeeded
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-COMMAND_LINE = (
-    "import json, sys; from archsearch.cli import main; sys.exit(main(sys.argv[2:], command=json.loads(sys.argv[1])))"
-)
+COMMAND_LINE = """
+import json, signal, sys
+from archsearch.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs in the background ignore Ctrl-C
+sys.exit(main(sys.argv[2:], command=json.loads(sys.argv[1])))
+"""
 EVOLUTION = {"regularizedEvolution": {"population": 4, "sample": 2}}
 RANDOM: dict[str, Any] = {"random": {}}
 
@@ -34,6 +37,7 @@ class Run:
     spec: dict[str, Any]
     config: dict[str, Any]
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for folder in (self.root, self.notes.parent):
@@ -59,11 +63,20 @@ class Run:
         """Start the command. output: where its two streams go."""
         worker = [sys.executable, str(HERE / "fake_worker.py"), str(self.root / "config.json")]
         arguments = ["run", str(self.root / "spec.yaml"), "--out", str(self.out), *options]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", COMMAND_LINE, json.dumps(worker), *arguments],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY / "trial_image"), **self.environment}, cwd=self.root,
             text=True, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a test that failed has left."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def finish(self, *options: str, code: int = 0, timeout: float = 60) -> str:
         """Run the command to its end; returns what it printed."""
