@@ -46,6 +46,7 @@ LITTLE = {
         "budget={maxTrials: 2, parallelTrials: 1}",
         "retrain={seeds: 1, epochs: 1}",
         "profiles.0.searchLatency.measuredTable.networks=20",
+        "constraints.0.max=500",  # what is small enough here depends on what else the machine does
     ),
     "beta-darts": SUPERNET,
     "darts-first-order": SUPERNET,
