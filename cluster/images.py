@@ -65,9 +65,10 @@ PROJECT = (
 
 
 def publish(state: State, image: str, name: str) -> str:
-    """Push a local image to the registry as `NAME:TAG` and let the node forget what it replaces."""
+    """Push a local image to the registry as `NAME:TAG`, and let the node have it in place of what it replaces."""
     reference = registry.push(image, name)
     node.forget_replaced_images(state, registry.ADDRESS, registry.tags().values())
+    node.pull(state, reference)
     return reference
 
 

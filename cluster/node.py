@@ -93,6 +93,12 @@ def forget_replaced_images(state: State, registry: str, current: Iterable[str]) 
         ctr(state, "images", "remove", *replaced, check=False)
 
 
+def pull(state: State, reference: str) -> None:
+    """Let the node have an image before a pod asks for it: unpacking a large one takes a minute or two."""
+    if "containerd" in processes.running(state):
+        ctr(state, "images", "pull", "--plain-http", reference)
+
+
 def ctr(state: State, *words: str, check: bool = True) -> str:
     """Run containerd's own client in the namespace of Kubernetes."""
     return run("ctr", "--address", _socket(state), "--namespace", "k8s.io", *words, check=check)
