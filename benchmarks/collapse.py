@@ -28,7 +28,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
-from torch import Tensor
 
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
@@ -40,7 +39,7 @@ from archsearch.spaces import Architecture, Space, space_of
 from archsearch.spaces.nasbench201 import to_string
 from archsearch.supernets.search import differentiable_search, network_options
 from archsearch.supernets.shared import worth
-from archsearch.tasks import ImageData, augment
+from archsearch.tasks import TaskData
 from benchmarks.shared_weights_rank import read_images
 
 
@@ -82,23 +81,18 @@ def space_with(channels: int, cells: int) -> Space:
 
 
 def epochs_of(
-    space: Space, data: ImageData, settings: Differentiable, seed: int
+    space: Space, data: TaskData, settings: Differentiable, seed: int
 ) -> Iterator[tuple[Epoch, Architecture]]:
     """A search, epoch by epoch."""
 
-    def prepare(images: Tensor, generator: torch.Generator) -> Tensor:
-        return data.normalise(augment(images, "ShiftFlip", generator))
-
     def build(of: Space, own: int) -> SpaceNetwork:
         torch.manual_seed(derive(own))
-        return supernet(of, shape=data.shape, classes=data.classes, **network_options(settings))
+        return supernet(of, signature=data.signature, **network_options(settings))
 
     def judge(network: SpaceNetwork, mix: Mix) -> tuple[float, ...]:
         return worth(network, mix, data, data.selection)
 
-    search = differentiable_search(
-        space, data.weights, data.architecture, settings, build=build, judge=judge, prepare=prepare, seed=seed
-    )
+    search = differentiable_search(space, data, settings, build=build, judge=judge, seed=seed)
     while search.epoch < search.epochs:
         report = search.run_epoch(lambda: False)
         assert report is not None
@@ -107,7 +101,7 @@ def epochs_of(
         yield Epoch(report.epoch, skips, report.entropy, report.loss), cell
 
 
-def run(method: str, seed: int, data: ImageData, table: dict[str, float], arguments: argparse.Namespace) -> Run:
+def run(method: str, seed: int, data: TaskData, table: dict[str, float], arguments: argparse.Namespace) -> Run:
     """One search from a seed."""
     start, seen, cell = time.perf_counter(), [], None
     settings = Differentiable.model_validate(
@@ -157,7 +151,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print all epochs of all runs")
     arguments = parser.parse_args()
-    data = read_images(str(arguments.data / "images" / "cifar10_jpeg_train.npz"), arguments.images)
+    data = read_images(str(arguments.data / "images" / "cifar10_jpeg_train.npz"), arguments.images, "ShiftFlip")
     table = read_table(arguments.data / "nasbench201" / "cifar10.csv.gz")
     runs = [
         run(method, seed, data, table, arguments)

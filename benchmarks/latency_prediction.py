@@ -23,10 +23,12 @@ from torch import nn
 
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.search import Profile
+from archsearch.api.signature import image_signature
 from archsearch.hardware import count, device_name, found_device
 from archsearch.hardware.costs import CostTable, fit
 from archsearch.hardware.paced import Paced
 from archsearch.networks import network
+from archsearch.networks.inputs import random_inputs
 from archsearch.spaces import Architecture, space_of
 from benchmarks.zero_cost import kendall
 
@@ -48,17 +50,18 @@ def main() -> int:
     torch.set_num_threads(chosen.threads)
     space = space_of(SpaceSpec.model_validate({chosen.space: chosen.settings}))
     profile = Profile(name="here", warmup=5, iterations=chosen.iterations)
-    flops: dict[str, float] = {}
+    signature, flops = image_signature(chosen.shape, chosen.classes), dict[str, float]()
+    images = random_inputs(signature, 1)
 
     def built(architecture: Architecture) -> nn.Module:
-        return network(space, architecture, stack="final", shape=chosen.shape, classes=chosen.classes)
+        return network(space, architecture, stack="final", signature=signature)
 
     rng = np.random.default_rng(1)
-    paced = Paced(built(space.sample(rng)), chosen.shape, profile)
+    paced = Paced(built(space.sample(rng)), images, profile)
 
     def latency(architecture: Architecture) -> float:
         final = built(architecture)
-        _, flops[architecture.id] = count(copy.deepcopy(final).to("meta"), chosen.shape)
+        _, flops[architecture.id] = count(copy.deepcopy(final).to("meta"), images)
         return paced(final)
 
     device = device_name(found_device())

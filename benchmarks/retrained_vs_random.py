@@ -17,7 +17,6 @@ from statistics import fmean, median, stdev, variance
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from archsearch.api.load import InvalidSpec, read_search
 from archsearch.api.search import ArchitectureSearchSpec
@@ -29,7 +28,7 @@ from archsearch.planning.pipeline import derive_seed
 from archsearch.spaces import Architecture, Space, space_of
 from archsearch.supernets.search import differentiable_search, network_options
 from archsearch.supernets.shared import worth
-from archsearch.tasks import ImageData, augment, load
+from archsearch.tasks import TaskData, load
 
 
 @dataclass(frozen=True)
@@ -92,29 +91,22 @@ class Comparison:
         return Spread(cells=max(0.0, between) ** 0.5, seeds=within**0.5, error=(within / seeds) ** 0.5)
 
 
-def search(spec: ArchitectureSearchSpec, space: Space, data: ImageData, seed: int) -> tuple[Architecture, float]:
+def search(spec: ArchitectureSearchSpec, space: Space, data: TaskData, seed: int) -> tuple[Architecture, float]:
     """The cell that the spec's search derives from a seed, as its first trial would, and the seconds that it took."""
     settings = spec.algorithm.differentiable if spec.algorithm else None
     if settings is None:
         raise ValueError("spec.algorithm must be differentiable, or --result must name the result of another search")
-    classification = spec.task.image_classification
-    assert classification is not None
-    recipe = classification.training
-
-    def prepare(images: Tensor, generator: torch.Generator) -> Tensor:
-        return data.normalise(augment(images, recipe.augmentation, generator))
 
     def build(of: Space, own: int) -> SpaceNetwork:
         torch.manual_seed(derive(own))
-        return supernet(of, shape=data.shape, classes=data.classes, **network_options(settings))
+        return supernet(of, signature=data.signature, **network_options(settings))
 
     def judge(shared: SpaceNetwork, mix: Mix) -> tuple[float, ...]:
         return worth(shared, mix, data, data.selection)
 
     training = differentiable_search(
-        space, data.weights, data.architecture, settings,
-        build=build, judge=judge, prepare=prepare, seed=derive_seed(seed, "Supernet", 0),
-    )  # fmt: skip
+        space, data, settings, build=build, judge=judge, seed=derive_seed(seed, "Supernet", 0)
+    )
     start = time.perf_counter()
     while training.epoch < training.epochs:
         report = training.run_epoch(lambda: False)
@@ -124,18 +116,16 @@ def search(spec: ArchitectureSearchSpec, space: Space, data: ImageData, seed: in
 
 
 def retrain(
-    spec: ArchitectureSearchSpec, space: Space, data: ImageData, name: str, cell: Architecture, seeds: int
+    spec: ArchitectureSearchSpec, space: Space, data: TaskData, name: str, cell: Architecture, seeds: int
 ) -> Trained:
     """Train a cell's final network from scratch from the first `seeds` seeds of the spec's retraining."""
-    classification = spec.task.image_classification
-    assert classification is not None
     accuracies, parameters, start = [], 0, time.perf_counter()
     for number in range(seeds):
         seed = derive_seed(spec.seed, "Retrain", number)
         torch.manual_seed(derive(seed))
-        built = network(space, cell, stack="final", shape=data.shape, classes=data.classes)
-        parameters, _ = count(built, data.shape)
-        training = Trainer(built, data, classification.training, epochs=spec.retrain.epochs, seed=seed)
+        built = network(space, cell, stack="final", signature=data.signature)
+        parameters, _ = count(built, data.test.inputs)
+        training = Trainer(built, data, spec.task.training, epochs=spec.retrain.epochs, seed=seed)
         while training.epoch < training.epochs:
             training.run_epoch(lambda: False)
         accuracies.append(evaluate(built, data, data.test)["accuracy"])

@@ -39,7 +39,7 @@ from archsearch.networks import SpaceNetwork, network, supernet
 from archsearch.spaces import Architecture, Space, space_of
 from archsearch.spaces.nasbench201 import from_string
 from archsearch.supernets.one_path import OnePath
-from archsearch.tasks import ImageData, load
+from archsearch.tasks import TaskData, load
 from benchmarks.zero_cost import Numbers, interval, kendall, read_table
 
 HELD_OUT: Final = 5
@@ -48,10 +48,10 @@ CALIBRATION: Final = 1024
 """Images that a cell's own BatchNorm statistics are taken over."""
 
 
-def read_images(source: str, images: int) -> ImageData:
+def read_images(source: str, images: int, augmentation: str) -> TaskData:
     """The images in their four parts, split as every trial does it."""
     if source == "digits":
-        return load(Task.model_validate({"imageClassification": {"dataset": {"builtin": "digits"}}}), None)
+        return _load({"builtin": "digits"}, augmentation, None)
     with np.load(source, allow_pickle=False) as arrays:
         blob, lengths, labels = arrays["blob"], arrays["lens"], arrays["label"]
     ends = np.cumsum(lengths.astype(np.int64))
@@ -68,17 +68,22 @@ def read_images(source: str, images: int) -> ImageData:
             Path(folder) / "images.npz", train_images=read[test:], train_labels=labels[chosen[test:]].astype(np.int64),
             test_images=read[:test], test_labels=labels[chosen[:test]].astype(np.int64),
         )  # fmt: skip
-        return load(Task.model_validate({"imageClassification": {"dataset": dataset}}), Path(folder))
+        return _load(dataset, augmentation, Path(folder))
+
+
+def _load(dataset: dict[str, Any], augmentation: str, folder: Path | None) -> TaskData:
+    settings = {"dataset": dataset, "training": {"augmentation": augmentation}}
+    return load(Task.model_validate({"imageClassification": settings}), folder)
 
 
 def shared_accuracies(
-    space: Space, data: ImageData, cells: Sequence[Architecture], chosen: argparse.Namespace, seed: int
+    space: Space, data: TaskData, cells: Sequence[Architecture], chosen: argparse.Namespace, seed: int
 ) -> dict[str, Any]:
     """What a supernet's weights say of the cells: accuracies without and with statistics of their own, and seconds."""
     torch.manual_seed(seed)
-    net = supernet(space, shape=data.shape, classes=data.classes)
-    recipe = Training(batch_size=64, learning_rate="0.1", weight_decay="0.00004", augmentation=chosen.augmentation)
-    passes = OnePath(space, net, chosen.sampling, seed=seed)
+    net = supernet(space, signature=data.signature)
+    recipe = Training(batch_size=64, learning_rate="0.1", weight_decay="0.00004")
+    passes = OnePath(space, net, data, chosen.sampling, seed=seed)
     training = Trainer(net, data, recipe, epochs=chosen.epochs, seed=seed, passes=passes)
     start = time.perf_counter()
     for _ in range(chosen.epochs):
@@ -96,11 +101,11 @@ def shared_accuracies(
     return {"raw": np.array(raw), "own": np.array(own), "training_seconds": trained, "seconds_a_cell": each}
 
 
-def scratch_accuracy(space: Space, data: ImageData, cell: Architecture, chosen: argparse.Namespace, seed: int) -> float:
+def scratch_accuracy(space: Space, data: TaskData, cell: Architecture, chosen: argparse.Namespace, seed: int) -> float:
     """The test accuracy of a cell that is trained from scratch in the stack of the supernet."""
     torch.manual_seed(seed)
-    net = network(space, cell, stack="search", shape=data.shape, classes=data.classes)
-    recipe = Training(batch_size=64, learning_rate="0.1", weight_decay="0.0003", augmentation=chosen.augmentation)
+    net = network(space, cell, stack="search", signature=data.signature)
+    recipe = Training(batch_size=64, learning_rate="0.1", weight_decay="0.0003")
     training = Trainer(net, data, recipe, epochs=chosen.scratch_epochs, seed=seed)
     for _ in range(chosen.scratch_epochs):
         training.run_epoch(lambda: False)
@@ -138,7 +143,7 @@ def main() -> None:
     chosen.augmentation = "None" if chosen.data == "digits" else "ShiftFlip"
     size = {"channels": chosen.channels, "cells": 1}
     space = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate({"search": size, "final": size})))
-    data, rng = read_images(chosen.data, chosen.images), np.random.default_rng(0)
+    data, rng = read_images(chosen.data, chosen.images, chosen.augmentation), np.random.default_rng(0)
     if chosen.table:
         table = read_table(chosen.table)
         drawn = [table[at] for at in rng.permutation(len(table))[: chosen.cells]]
@@ -178,9 +183,9 @@ def main() -> None:
     print(json.dumps(found, indent=1) if chosen.json else _text(found, chosen))
 
 
-def _parameters(space: Space, data: ImageData, cell: Architecture) -> float:
-    net = network(space, cell, stack="search", shape=data.shape, classes=data.classes)
-    return float(count(net, data.shape)[0])
+def _parameters(space: Space, data: TaskData, cell: Architecture) -> float:
+    net = network(space, cell, stack="search", signature=data.signature)
+    return float(count(net, data.test.inputs)[0])
 
 
 def _text(found: dict[str, Any], chosen: argparse.Namespace) -> str:

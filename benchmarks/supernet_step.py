@@ -45,12 +45,13 @@ from torch.nn import functional
 from archsearch.api import DartsCells
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.differentiable import Differentiable
+from archsearch.api.signature import image_signature
 from archsearch.networks import supernet
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces import space_of
-from archsearch.supernets import Batch, Bilevel, Recipe
+from archsearch.supernets import Bilevel, Recipe
 from archsearch.supernets.gradients import frozen, second_order
-from archsearch.tasks import Split
+from archsearch.tasks import ImageData, Split
 
 Step = Callable[[], None]
 MakeStep = Callable[[int, int, int, torch.device, torch.dtype], Step]
@@ -143,8 +144,8 @@ def published_step(
     weight_optimiser = torch.optim.SGD(weights, LEARNING_RATE, MOMENTUM, weight_decay=DECAY)
     draw = drawing(batch, device, dtype, channels_last=lean)
 
-    def loss_on(data: Batch) -> Tensor:
-        return functional.cross_entropy(network(data.images), data.labels)
+    def loss_on(data: Split) -> Tensor:
+        return functional.cross_entropy(network(data.inputs), data.targets)
 
     def step() -> None:
         training, validation = draw(), draw()
@@ -172,14 +173,15 @@ def our_step(channels: int, cells: int, batch: int, device: torch.device, dtype:
     """A step of the search as a trial runs it, with the same updates."""
     stack = {"nodes": NODES, "operations": OPERATIONS, "search": {"channels": channels, "cells": cells}}
     space = space_of(SpaceSpec(darts_cells=DartsCells.model_validate(stack)))
-    network = supernet(space, shape=(3, SIZE, SIZE), classes=CLASSES).to(device, dtype)
+    signature = image_signature((3, SIZE, SIZE), CLASSES)
+    network = supernet(space, signature=signature).to(device, dtype)
     order = "Second" if second else "First"
     recipe = Recipe.of(
         Differentiable.model_validate({"order": order, "batchSize": batch, "epochs": 50, "betaDecay": "0"})
     )
     draw = drawing(batch, device, dtype, channels_last=True)
     none = Split(torch.zeros(batch, 3, SIZE, SIZE, dtype=torch.uint8), torch.zeros(batch, dtype=torch.long))
-    search = Bilevel(space, network, none, none, recipe, seed=0, prepare=lambda images, _: images)
+    search = Bilevel(space, network, ImageData(signature, none, none, none, none), recipe, seed=0)
 
     def step() -> None:
         training, validation = draw(), draw()
@@ -189,15 +191,15 @@ def our_step(channels: int, cells: int, batch: int, device: torch.device, dtype:
     return step
 
 
-def drawing(batch: int, device: torch.device, dtype: torch.dtype, *, channels_last: bool) -> Callable[[], Batch]:
+def drawing(batch: int, device: torch.device, dtype: torch.dtype, *, channels_last: bool) -> Callable[[], Split]:
     """Batches of random images."""
     noise = torch.Generator(device).manual_seed(1)
     layout = torch.channels_last if channels_last else torch.contiguous_format
 
-    def draw() -> Batch:
+    def draw() -> Split:
         images = torch.randn(batch, 3, SIZE, SIZE, generator=noise, device=device, dtype=dtype)
         labels = torch.randint(CLASSES, (batch,), generator=noise, device=device)
-        return Batch(images.contiguous(memory_format=layout), labels)
+        return Split(images.contiguous(memory_format=layout), labels)
 
     return draw
 

@@ -33,6 +33,7 @@ from torch import Tensor
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.evaluation import ScoreName
+from archsearch.api.signature import image_signature
 from archsearch.evaluation.zero_cost import Batches, score
 from archsearch.networks import network
 from archsearch.spaces import Space, space_of
@@ -102,7 +103,7 @@ def scores_of(
     seconds: dict[ScoreName, float] = dict.fromkeys(names, 0.0)
     for at, cell in enumerate(cells):
         torch.manual_seed(1000 * seed + at)
-        built = network(space, from_string(space, cell), stack="search", shape=SHAPE, classes=CLASSES)
+        built = network(space, from_string(space, cell), stack="search", signature=image_signature(SHAPE, CLASSES))
         for name in names:
             start = time.perf_counter()
             values[name][at] = score(name, built, batches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def run(training: Trainer) -> list[tuple[float, float]]:
     while training.epoch < training.epochs:
         report = training.run_epoch(lambda: False)
         assert report is not None
-        reports.append((report.loss, report.accuracy))
+        reports.append((report.loss, report.values["accuracy"]))
     return reports
 
 
@@ -71,7 +72,7 @@ def test_a_resumed_training_is_bit_equal(digits: ImageData, stop_after: int) -> 
     first, steps = trainer(digits), itertools.count()
     before: list[tuple[float, float]] = []
     while (report := first.run_epoch(lambda: next(steps) == stop_after)) is not None:
-        before.append((report.loss, report.accuracy))
+        before.append((report.loss, report.values["accuracy"]))
         if first.epoch == first.epochs:
             break
     saved = copied(first.state())
@@ -131,14 +132,14 @@ def test_the_learning_rate_falls_by_a_cosine_to_zero(digits: ImageData) -> None:
 
 def test_one_step_is_sgd_with_momentum_weight_decay_and_clipping(digits: ImageData) -> None:
     """Two steps on all images at once, against the formulas."""
-    recipe = Training(batch_size=8192, learning_rate="0.1", momentum="0.8", weight_decay="0.01", gradient_clip="0.05",
-                      augmentation="None")  # fmt: skip
+    recipe = Training(batch_size=8192, learning_rate="0.1", momentum="0.8", weight_decay="0.01", gradient_clip="0.05")
     linear = nn.Linear(64, 10)
     weight, bias = linear.weight.detach().double().clone(), linear.bias.detach().double().clone()
-    training = Trainer(nn.Sequential(nn.Flatten(), linear), digits, recipe, epochs=2, seed=0)
+    plain = replace(digits, augmentation="None")
+    training = Trainer(nn.Sequential(nn.Flatten(), linear), plain, recipe, epochs=2, seed=0)
     assert training.steps == 1
-    x = digits.normalise(digits.training.images).flatten(1).double()
-    target = nn.functional.one_hot(digits.training.labels, 10).double()
+    x = digits.prepare(digits.training).inputs.flatten(1).double()
+    target = nn.functional.one_hot(digits.training.targets, 10).double()
     momentum = [torch.zeros_like(weight), torch.zeros_like(bias)]
     for step in range(2):
         training.run_epoch(lambda: False)
@@ -159,10 +160,10 @@ def test_no_selection_or_test_image_is_trained_on(digits: ImageData) -> None:
     seen: list[Tensor] = []
     network = small_network()
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
-    recipe = Training(batch_size=64, augmentation="None")
-    Trainer(network, digits, recipe, epochs=1, seed=0).run_epoch(lambda: False)
+    recipe = Training(batch_size=64)
+    Trainer(network, replace(digits, augmentation="None"), recipe, epochs=1, seed=0).run_epoch(lambda: False)
     images = {tuple(image.flatten().tolist()) for image in torch.cat(seen)}
-    allowed = {tuple(image.flatten().tolist()) for image in digits.normalise(digits.training.images)}
+    allowed = {tuple(image.flatten().tolist()) for image in digits.prepare(digits.training).inputs}
     assert len(images) == 17 * 64
     assert images <= allowed
 
@@ -191,9 +192,9 @@ def test_evaluation_is_exact_and_leaves_the_network_as_it_was(digits: ImageData)
     assert network.training
     assert differences(before, network.state_dict()) == []
     network.eval()
-    logits = network(digits.normalise(digits.test.images)).detach().double()
-    assert result["accuracy"] == float((logits.argmax(1) == digits.test.labels).double().mean())
-    assert result["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, digits.test.labels)), rel=1e-5)
+    logits = network(digits.prepare(digits.test).inputs).detach().double()
+    assert result["accuracy"] == float((logits.argmax(1) == digits.test.targets).double().mean())
+    assert result["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, digits.test.targets)), rel=1e-5)
 
 
 def test_evaluation_can_be_stopped(digits: ImageData) -> None:
@@ -211,7 +212,7 @@ def test_recalibration_sets_the_statistics_and_nothing_else(digits: ImageData) -
     norm.running_mean.fill_(5.0)
     weights = {name: value.clone() for name, value in network.named_parameters()}
     recalibrate(network, digits, digits.weights)
-    images = digits.normalise(digits.weights.images[:512])  # the rest of 65 is too small to count
+    images = digits.prepare(digits.weights.first(512)).inputs  # the rest of 65 is too small to count
     expected = torch.stack([network[0](part).mean(dim=(0, 2, 3)) for part in images.chunk(2)]).mean(0)
     assert torch.allclose(norm.running_mean, expected, atol=1e-6)
     assert norm.momentum == 0.1

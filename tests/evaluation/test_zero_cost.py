@@ -19,6 +19,7 @@ from torch.nn import functional
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.evaluation import ScoreName
+from archsearch.api.signature import image_signature
 from archsearch.api.task import Dataset, ImageClassification, Task
 from archsearch.evaluation.zero_cost import JITTER, SCORES, WORST, Batches, score
 from archsearch.hardware import count
@@ -48,8 +49,8 @@ every_score = pytest.mark.parametrize("name", NAMES)
 @pytest.fixture(scope="module")
 def digits() -> Batches:
     data = load(Task(image_classification=ImageClassification(dataset=Dataset(builtin="digits"))), None)
-    images, labels = data.normalise(data.weights.images[:32]), data.weights.labels[:32]
-    return [(images[:16], labels[:16]), (images[16:], labels[16:])]
+    batches = [data.prepare(data.weights.at(slice(first, first + 16))) for first in (0, 16)]
+    return [(batch.inputs, batch.targets) for batch in batches]
 
 
 def some_batches(number: int = 2, size: int = 6) -> list[tuple[Tensor, Tensor]]:
@@ -248,9 +249,11 @@ def test_zico_needs_two_batches_and_every_score_one() -> None:
 
 
 def test_counts_are_the_baselines() -> None:
-    built = network(NB201, NB201.at(7777), stack="search", shape=(2, 4, 4), classes=3)
+    built = network(NB201, NB201.at(7777), stack="search", signature=image_signature((2, 4, 4), 3))
     batches = [(images.float(), labels) for images, labels in some_batches()]
-    assert (score("parameters", built, batches), score("flops", built, batches)) == count(built, (2, 4, 4))
+    assert (score("parameters", built, batches), score("flops", built, batches)) == count(
+        built, torch.zeros(1, 2, 4, 4)
+    )
 
 
 @every_score
@@ -283,7 +286,7 @@ def test_networks_of_every_space_have_one_finite_score_on_real_images(
     found = []
     for architecture in [space.sample(rng) for _ in range(2)]:
         torch.manual_seed(0)
-        built = network(space, architecture, stack="search", shape=(1, 8, 8), classes=10)
+        built = network(space, architecture, stack="search", signature=image_signature((1, 8, 8), 10))
         found.append(score(name, built, digits))
     assert all(math.isfinite(value) and value > WORST for value in found)
     assert len(set(found)) > 1
@@ -295,7 +298,11 @@ def test_networks_of_every_space_have_one_finite_score_on_real_images(
 def test_a_cell_that_lets_nothing_through_is_the_worst(name: ScoreName, digits: Batches) -> None:
     torch.manual_seed(0)
     dead, alive = (
-        score(name, network(NB201, from_string(NB201, text), stack="search", shape=(1, 8, 8), classes=10), digits)
+        score(
+            name,
+            network(NB201, from_string(NB201, text), stack="search", signature=image_signature((1, 8, 8), 10)),
+            digits,
+        )
         for text in (
             "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
             "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|",
@@ -346,7 +353,7 @@ def test_scores_on_digits_rank_cells_as_their_accuracy_does_but_not_better_than_
     found: dict[str, list[float]] = {"naswot": [], "synflow": [], "parameters": []}
     for cell, _ in rows:
         torch.manual_seed(0)
-        built = network(space, from_string(space, cell), stack="search", shape=(1, 8, 8), classes=10)
+        built = network(space, from_string(space, cell), stack="search", signature=image_signature((1, 8, 8), 10))
         for name, values in found.items():
             values.append(score(name, built, digits))  # type: ignore[arg-type]
     correlation = {name: spearman(np.array(values), accuracy) for name, values in found.items()}

@@ -30,20 +30,20 @@ def network() -> nn.Sequential:
 def test_counts_equal_a_count_by_hand() -> None:
     parameters = 16 * 3 * 9 + 2 * 16 + 16 * 9 + 32 * 16 + 32 * 32 * 9 + 32 * 10 + 10
     multiply_adds = 8 * 8 * (16 * 3 * 9) + 4 * 4 * (16 * 9) + 4 * 4 * (32 * 16) + 4 * 4 * (32 * 32 * 9) + 32 * 10
-    assert count(network(), (3, 8, 8)) == (parameters, 2 * multiply_adds)
+    assert count(network(), torch.zeros(1, 3, 8, 8)) == (parameters, 2 * multiply_adds)
 
 
 def test_counts_are_the_same_without_memory_or_arithmetic() -> None:
     with torch.device("meta"):
         light = network()
-    assert count(light, (3, 32, 32)) == count(network(), (3, 32, 32))
+    assert count(light, torch.zeros(1, 3, 32, 32)) == count(network(), torch.zeros(1, 3, 32, 32))
     assert light.training
 
 
 def test_frozen_weights_are_not_parameters() -> None:
     linear = nn.Linear(4, 3)
     linear.weight.requires_grad_(False)
-    assert count(nn.Sequential(nn.Flatten(), linear), (1, 2, 2)) == (3, 24)
+    assert count(nn.Sequential(nn.Flatten(), linear), torch.zeros(1, 1, 2, 2)) == (3, 24)
 
 
 class Sleeping(nn.Module):
@@ -62,7 +62,7 @@ class Sleeping(nn.Module):
 
 
 def test_latency_and_throughput_are_those_of_a_batch() -> None:
-    profile = measure(Sleeping(), (1, 4, 4), Profile(name="here", batch_size=5, warmup=1, iterations=60))
+    profile = measure(Sleeping(), torch.zeros(1, 1, 4, 4), Profile(name="here", batch_size=5, warmup=1, iterations=60))
     assert (profile.profile, profile.runtime, profile.batch_size) == ("here", "Torch", 5)
     assert 3 <= profile.latency_ms.p50 < 8
     assert profile.latency_ms.p50 < profile.latency_ms.p95
@@ -75,17 +75,17 @@ def test_latency_and_throughput_are_those_of_a_batch() -> None:
 def test_a_measured_network_is_left_as_it_was() -> None:
     given = network()
     before = {name: value.clone() for name, value in given.state_dict().items()}
-    profile = measure(given, (3, 8, 8), Profile(name="here", warmup=1, iterations=10))
+    profile = measure(given, torch.zeros(1, 3, 8, 8), Profile(name="here", warmup=1, iterations=10))
     assert given.training
     assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
-    assert (profile.parameters, profile.flops) == count(given, (3, 8, 8))
+    assert (profile.parameters, profile.flops) == count(given, torch.zeros(1, 3, 8, 8))
     assert profile.device == device_name(torch.device("cpu"))
 
 
 def test_activations_are_what_autograd_keeps_of_one_image() -> None:
     """By hand: a convolution keeps its input, BatchNorm its own (and two numbers a channel), ReLU its output."""
     given = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
-    found = activation_mib(given, (3, 8, 8)) * 2**20
+    found = activation_mib(given, torch.zeros(1, 3, 8, 8)) * 2**20
     images, maps, statistics = 3 * 64 * 4, 4 * 64 * 4, 2 * 4 * 4 / 2
     assert found == images + 2 * maps + statistics
     assert given[1].num_batches_tracked == 0
@@ -132,7 +132,8 @@ def test_peak_memory_without_the_kernels_count(monkeypatch: pytest.MonkeyPatch, 
 
 def test_memory_grows_with_the_batch() -> None:
     wide = nn.Sequential(nn.Conv2d(1, 32, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    one, many = (measure(wide, (1, 64, 64), Profile(name="here", batch_size=size, warmup=1, iterations=10))
+    image = torch.zeros(1, 1, 64, 64)
+    one, many = (measure(wide, image, Profile(name="here", batch_size=size, warmup=1, iterations=10))
                  for size in (1, 128))  # fmt: skip
     activation = 128 * 32 * 64 * 64 * 4 / MEBIBYTE  # 64 MiB
     assert one.peak_memory_mib < 16

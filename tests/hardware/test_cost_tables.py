@@ -177,7 +177,7 @@ def test_networks_are_comparable_though_the_machine_slows_down(monkeypatch: pyte
     clock = Clock()
     monkeypatch.setattr(import_module("archsearch.hardware.measure"), "time", clock)
     profile = Profile(name="here", warmup=1, iterations=21)
-    paced = Paced(clock.network(0.5), (1, 4, 4), profile, torch.device("cpu"))
+    paced = Paced(clock.network(0.5), torch.zeros(1, 1, 4, 4), profile, torch.device("cpu"))
     told = [paced(clock.network(2.0)) for _ in range(4)]
     assert clock.runs == 4 * 2 * 22
     # The machine is 2.7 times as slow at the end. A pair's second run is slower than its first by up to 1 %.

@@ -14,10 +14,18 @@ import torch
 from torch import nn
 
 from archsearch.api import Space
+from archsearch.api.signature import Input, Signature, image_signature
 from archsearch.hardware import Deployed, export_onnx
 from archsearch.hardware.export import BATCHES, difference
 from archsearch.networks import network
 from archsearch.spaces import SPACES, space_of
+
+
+def signature(
+    channels: int, mean: tuple[float, ...], std: tuple[float, ...], size: tuple[int, int] = (12, 12)
+) -> Signature:
+    images = Input(name="images", shape=(channels, *size), mean=mean, std=std)
+    return Signature(inputs=(images,), outputs="Classes", classes=10)
 
 
 def trained_like(channels: int) -> nn.Sequential:
@@ -36,12 +44,12 @@ def trained_like(channels: int) -> nn.Sequential:
 
 def test_the_comparison_is_with_the_images_given(tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
-    model = Deployed(trained_like(1), (0.0,), (255.0,))
+    model = Deployed(trained_like(1), signature(1, (0.0,), (255.0,)))
     path = tmp_path / "model.onnx"
-    export_onnx(model, (1, 12, 12), path)
+    export_onnx(model, path)
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 12, 12)
-    assert difference(model, (1, 12, 12), path, images) < 1e-5
+    assert difference(model, path, images) < 1e-5
     assert [len(batch) for batch in seen] == list(BATCHES)
     assert [int(image.max()) for image in torch.cat(seen)] == [number % 5 for number in range(sum(BATCHES))]
 
@@ -49,9 +57,9 @@ def test_the_comparison_is_with_the_images_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_exported_network_answers_as_pytorch_does(tmp_path: Path, channels: int) -> None:
     mean, std = (70.0, 80.0, 90.0)[:channels], (60.0, 50.0, 40.0)[:channels]
-    model = Deployed(trained_like(channels), mean, std)
+    model = Deployed(trained_like(channels), signature(channels, mean, std))
     path = tmp_path / "model.onnx"
-    largest = export_onnx(model, (channels, 12, 12), path)
+    largest = export_onnx(model, path)
     assert 0 <= largest < 1e-5
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]  # no second file with the weights
 
@@ -90,19 +98,21 @@ TINY: dict[str, Any] = {
 def test_the_networks_of_every_space_can_be_exported(tmp_path: Path, name: str) -> None:
     space = space_of(Space.model_validate({name: TINY[name]}))
     torch.manual_seed(1)
-    built = network(space, space.sample(np.random.default_rng(1)), stack="final", shape=(1, 7, 6), classes=3)
+    built = network(
+        space, space.sample(np.random.default_rng(1)), stack="final", signature=image_signature((1, 7, 6), 3)
+    )
     for _ in range(10):
         built(torch.randn(16, 1, 7, 6) * 2 + 1)
-    assert export_onnx(Deployed(built, (100.0,), (50.0,)), (1, 7, 6), tmp_path / "model.onnx") < 1e-5
+    assert export_onnx(Deployed(built, signature(1, (100.0,), (50.0,), (7, 6))), tmp_path / "model.onnx") < 1e-5
 
 
 def test_the_file_names_its_ends_and_no_source_file(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export_onnx(Deployed(trained_like(1), (0.0,), (1.0,)), (1, 12, 12), path)
+    export_onnx(Deployed(trained_like(1), signature(1, (0.0,), (1.0,))), path)
     model = onnx.load(path)
     onnx.checker.check_model(model)
     (given,), (returned,) = model.graph.input, model.graph.output
-    assert (given.name, returned.name) == ("images", "logits")
+    assert (given.name, returned.name) == ("images", "outputs")
     sizes = [dimension.dim_param or dimension.dim_value for dimension in given.type.tensor_type.shape.dim]
     assert sizes[1:] == [1, 12, 12]
     assert isinstance(sizes[0], str)
@@ -116,16 +126,16 @@ def test_what_is_not_a_number_is_no_small_difference(tmp_path: Path, value: floa
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.bias[3] = value
-    assert math.isnan(export_onnx(Deployed(network, (0.0,), (255.0,)), (1, 12, 12), tmp_path / "model.onnx"))
+    assert math.isnan(export_onnx(Deployed(network, signature(1, (0.0,), (255.0,))), tmp_path / "model.onnx"))
 
 
 def test_another_network_is_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     network = trained_like(1)
     model = Deployed(network, (0.0,), (255.0,))
-    export_onnx(model, (1, 12, 12), path)
+    export_onnx(model, path)
     last = network[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.bias[3] += 0.01
-    assert difference(model, (1, 12, 12), path) == pytest.approx(0.01, rel=0.01)
+    assert difference(model, path) == pytest.approx(0.01, rel=0.01)

@@ -6,6 +6,7 @@ from torch import nn
 
 from archsearch.api import EnasMacro, NasnetCells
 from archsearch.api import Space as SpaceSpec
+from archsearch.api.signature import image_signature
 from archsearch.networks import Fixed, Super, network, supernet
 from archsearch.networks.enas_macro import Layer
 from archsearch.networks.joined import Joined, Projection
@@ -99,14 +100,16 @@ def test_in_a_mixture_a_node_is_in_the_output_as_far_as_nobody_uses_it() -> None
 def test_the_classifier_sees_all_loose_ends() -> None:
     space = nasnet(3)
     for sources, parts in ((((0, 1), (0, 1), (0, 1)), 3), (((0, 1), (2, 2), (3, 3)), 1)):
-        fixed = network(space, cells(space, *sources), stack="search", shape=(3, 8, 8), classes=10)
+        fixed = network(space, cells(space, *sources), stack="search", signature=image_signature((3, 8, 8), 10))
         weights = fixed.get_submodule("classifier.weights")
         assert [tuple(weight.shape) for weight in weights.parameters()] == [(10, 16, 1, 1)] * parts
 
 
 def test_macro_layers_halve_the_map_and_double_the_channels_at_one_third_and_two_thirds() -> None:
     space = macro(6)
-    fixed = network(space, space.sample(np.random.default_rng(0)), stack="search", shape=(3, 9, 12), classes=10)
+    fixed = network(
+        space, space.sample(np.random.default_rng(0)), stack="search", signature=image_signature((3, 9, 12), 10)
+    )
     shapes: list[tuple[int, ...]] = []
     for layer in fixed.get_submodule("layers").children():
         layer.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
@@ -133,9 +136,11 @@ def test_a_macro_network_has_weights_only_for_the_connections_that_it_has() -> N
 
     def slices(bits: dict[str, int]) -> list[str]:
         architecture = space.architecture(operations | bits)
-        built = network(space, architecture, stack="search", shape=(3, 8, 8), classes=10)
+        built = network(space, architecture, stack="search", signature=image_signature((3, 8, 8), 10))
         return [name for name, _ in built.named_parameters() if "weights" in name and "result" not in name]
 
     assert len(slices(every)) == 15
     assert slices(dict.fromkeys(every, 0) | {"skip/5/2": 1}) == ["layers.5.join.joined.0.weights.2"]
-    assert set(slices(every)) < {name for name, _ in supernet(space, shape=(3, 8, 8), classes=10).named_parameters()}
+    assert set(slices(every)) < {
+        name for name, _ in supernet(space, signature=image_signature((3, 8, 8), 10)).named_parameters()
+    }

@@ -9,6 +9,7 @@ from torch import nn
 
 from archsearch.api import ElasticChain, MbconvChain
 from archsearch.api import Space as SpaceSpec
+from archsearch.api.signature import image_signature
 from archsearch.hardware import count
 from archsearch.networks import inherit, network, supernet
 from archsearch.networks.chains import Mbconv, scaled
@@ -31,8 +32,8 @@ def cost(space: Space, words: list[str]) -> tuple[int, int]:
     """Parameters and operations of the network of these blocks for ImageNet."""
     architecture = space.architecture({choice.name: word for choice, word in zip(space.choices, words, strict=True)})
     with torch.device("meta"):
-        built = network(space, architecture, stack="final", shape=(3, 224, 224), classes=1000)
-    return count(built, (3, 224, 224))
+        built = network(space, architecture, stack="final", signature=image_signature((3, 224, 224), 1000))
+    return count(built, torch.zeros(1, 3, 224, 224))
 
 
 def test_mobilenet_v2_is_a_chain() -> None:
@@ -40,7 +41,7 @@ def test_mobilenet_v2_is_a_chain() -> None:
     space = chain({"channels": 32, "stride": 2, "separable": 16}, stages, ["k3e6"], 1280)
     with torch.device("meta"):
         published = torchvision.models.mobilenet_v2()
-    assert cost(space, ["k3e6"] * 16) == count(published, (3, 224, 224)) == (3_504_872, 601_548_544)
+    assert cost(space, ["k3e6"] * 16) == count(published, torch.zeros(1, 3, 224, 224)) == (3_504_872, 601_548_544)
 
 
 def test_proxylessnas_mobile_is_a_chain() -> None:
@@ -95,7 +96,12 @@ def test_groups_exchange_channels() -> None:
 def test_a_layer_that_is_skipped_does_nothing() -> None:
     space = chain({"channels": 4}, [(4, 2, 1)], ["k3e1"], 8)
     kept, skipped = (
-        network(space, space.architecture({"0/0": "k3e1", "0/1": second}), stack="final", shape=(1, 8, 8), classes=2)
+        network(
+            space,
+            space.architecture({"0/0": "k3e1", "0/1": second}),
+            stack="final",
+            signature=image_signature((1, 8, 8), 2),
+        )
         for second in ("k3e1", "skip_connect")
     )
     inherit(skipped, kept.state_dict())
@@ -145,7 +151,7 @@ def test_the_weights_outside_a_part_have_no_gradient() -> None:
         "search": {"widthPercent": 100},
     }
     space = space_of(SpaceSpec(elastic_chain=ElasticChain.model_validate(settings)))
-    mixed = supernet(space, shape=(1, 8, 8), classes=2)
+    mixed = supernet(space, signature=image_signature((1, 8, 8), 2))
     smallest = space.architecture({"0/depth": 1, "0/0/kernel": 3, "0/0/expand": 1})
     mixed(torch.rand(4, 1, 8, 8), smallest.values).square().sum().backward()
     used = mixed.get_parameter("stages.0.0.depthwise.weight").grad

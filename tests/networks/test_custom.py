@@ -12,6 +12,7 @@ from torch import nn
 
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.load import read_search
+from archsearch.api.signature import Input, Signature, image_signature
 from archsearch.hardware import Deployed, count, export_onnx
 from archsearch.networks import WrongNetwork, check_custom, inherit, network, supernet
 from archsearch.spaces import Space, space_of
@@ -41,21 +42,23 @@ def test_the_example_asks_for_exactly_what_its_spec_declares(example: Space) -> 
 
 def test_a_network_of_the_example_is_one_path_of_its_supernet(example: Space) -> None:
     torch.manual_seed(0)
-    mixed = supernet(example, shape=SHAPE, classes=3).eval()
+    mixed = supernet(example, signature=image_signature(SHAPE, 3)).eval()
     images, rng = torch.randn(4, *SHAPE), np.random.default_rng(0)
     for _ in range(6):
         architecture = example.sample(rng)
-        fixed = network(example, architecture, stack="search", shape=SHAPE, classes=3, affine=False).eval()
+        fixed = network(example, architecture, stack="search", signature=image_signature(SHAPE, 3), affine=False).eval()
         assert len(fixed.get_submodule("blocks")) == architecture["depth"]  # type: ignore[arg-type]
         inherit(fixed, mixed.state_dict())
         torch.testing.assert_close(fixed(images), mixed(images, architecture.values))
 
 
 def test_the_example_is_counted_and_exported(example: Space, tmp_path: Path) -> None:
-    fixed = network(example, example.at(0), stack="final", shape=SHAPE, classes=3)
+    fixed = network(example, example.at(0), stack="final", signature=image_signature(SHAPE, 3))
     # A stem of 9 x 16 + 16 weights, two blocks of 16 x 16 x 9 + 32, a head of 17 x 3.
-    assert count(fixed, SHAPE)[0] == 160 + 2 * (2304 + 32) + 51
-    assert export_onnx(Deployed(fixed, (100.0,), (50.0,)), SHAPE, tmp_path / "model.onnx") < 1e-5
+    assert count(fixed, torch.zeros(1, *SHAPE))[0] == 160 + 2 * (2304 + 32) + 51
+    images = Input(name="images", shape=SHAPE, mean=(100.0,), std=(50.0,))
+    model = Deployed(fixed, Signature(inputs=(images,), outputs="Classes", classes=3))
+    assert export_onnx(model, tmp_path / "model.onnx") < 1e-5
 
 
 def test_every_difference_between_network_and_spec_is_named(example: Space) -> None:
@@ -119,7 +122,7 @@ def test_a_network_made_of_operations_can_be_mixed(monkeypatch: pytest.MonkeyPat
     choices = [{"name": "operation", "options": ["a", "b"]}]
     space = space_of(SpaceSpec.model_validate({"custom": {"module": "mixed:Net", "choices": choices, "mixable": True}}))
     check_custom(space)
-    mixed: nn.Module = supernet(space, shape=SHAPE, classes=3)
+    mixed: nn.Module = supernet(space, signature=image_signature(SHAPE, 3))
     images = torch.randn(2, *SHAPE)
     alone = [mixed(images, {"operation": name}) for name in ("a", "b")]
     torch.testing.assert_close(

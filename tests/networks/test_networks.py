@@ -10,6 +10,7 @@ from torch import nn
 
 from archsearch.api import DartsCells, ElasticChain, EnasMacro, MbconvChain, NasBench201, NasnetCells
 from archsearch.api import Space as SpaceSpec
+from archsearch.api.signature import image_signature
 from archsearch.hardware import count
 from archsearch.networks import Mix, SpaceNetwork, Sparse, Trace, inherit, network, supernet, trace
 from archsearch.networks.chooser import Mixture
@@ -148,7 +149,9 @@ def test_the_network_asks_for_exactly_the_choices_that_the_space_declares(space:
 @every_space
 def test_the_mixture_of_every_edge_is_in_the_order_of_the_choice(space: Space) -> None:
     declared = {choice.name: choice.alternatives for choice in space.choices}
-    mixtures = [m for m in supernet(space, shape=(1, 8, 8), classes=10).modules() if isinstance(m, Mixture)]
+    mixtures = [
+        m for m in supernet(space, signature=image_signature((1, 8, 8), 10)).modules() if isinstance(m, Mixture)
+    ]
     assert {mixture.name for mixture in mixtures} == {c.name for c in space.choices if isinstance(c.options[0], str)}
     for mixture in mixtures:
         assert tuple(mixture) == declared[mixture.name]
@@ -161,7 +164,7 @@ def test_every_option_of_every_choice_can_be_built(space: Space) -> None:
     with torch.device("meta"):
         for _ in range(400):
             architecture = space.sample(rng)
-            network(space, architecture, stack="search", shape=(1, 8, 8), classes=10)
+            network(space, architecture, stack="search", signature=image_signature((1, 8, 8), 10))
             options -= set(architecture.values.items())
             if not options:
                 break
@@ -178,15 +181,15 @@ def test_a_trace_refuses_a_choice_that_is_asked_in_two_ways() -> None:
 def test_a_choice_that_the_network_does_not_ask_for_is_refused() -> None:
     larger = Space("larger", (*DARTS.choices, Choice("normal/9/9", ("skip_connect",))), DARTS.settings)
     with pytest.raises(ValueError, match="must ask for every choice, but not for normal/9/9"):
-        network(larger, larger.at(0), stack="search", shape=(1, 8, 8), classes=10)
+        network(larger, larger.at(0), stack="search", signature=image_signature((1, 8, 8), 10))
 
 
 @every_space
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_images_of_any_size_give_logits(space: Space, shape: tuple[int, int, int]) -> None:
     images = torch.rand(4, *shape)
-    fixed = network(space, space.sample(np.random.default_rng(1)), stack="final", shape=shape, classes=7)
-    mixed = supernet(space, shape=shape, classes=7)
+    fixed = network(space, space.sample(np.random.default_rng(1)), stack="final", signature=image_signature(shape, 7))
+    mixed = supernet(space, signature=image_signature(shape, 7))
     for logits in (fixed(images), mixed(images, everything(space))):
         assert logits.shape == (4, 7)
         assert torch.isfinite(logits).all()
@@ -196,14 +199,16 @@ def test_images_of_any_size_give_logits(space: Space, shape: tuple[int, int, int
 @pytest.mark.parametrize("mode", ["training", "evaluation"])
 def test_a_fixed_network_with_inherited_weights_is_one_path_of_the_supernet(space: Space, mode: str) -> None:
     torch.manual_seed(0)
-    mixed = supernet(space, shape=(2, 7, 8), classes=5).double()
+    mixed = supernet(space, signature=image_signature((2, 7, 8), 5)).double()
     move_statistics(mixed)
     state = {name: value.clone() for name, value in mixed.state_dict().items()}
     rng = np.random.default_rng(2)
     images = torch.randn(6, 2, 7, 8, dtype=torch.float64)
     outputs = []
     for architecture in list(dict.fromkeys(space.sample(rng) for _ in range(20)))[:6]:
-        fixed = network(space, architecture, stack="search", shape=(2, 7, 8), classes=5, affine=False).double()
+        fixed = network(
+            space, architecture, stack="search", signature=image_signature((2, 7, 8), 5), affine=False
+        ).double()
         assert fixed.state_dict().keys() <= state.keys()
         inherit(fixed, state)
         for each in (fixed, mixed):
@@ -228,20 +233,20 @@ def test_the_cells_of_a_supernet_have_no_affine_parameters_and_those_of_a_final_
         }
 
     # Where nothing is mixed, a normalisation undoes no weight.
-    assert affine(supernet(space, shape=(1, 8, 8), classes=10)) == {not space.mixable}
+    assert affine(supernet(space, signature=image_signature((1, 8, 8), 10))) == {not space.mixable}
     convolutional = {c.name: c.options[-1] for c in space.choices}
     if "layer/0" in convolutional:
         convolutional |= {f"layer/{layer}": "conv_3x3" for layer in range(5)}
     if space.name == "nasBench201":
         convolutional = dict.fromkeys(convolutional, "nor_conv_3x3")
     architecture = space.architecture(convolutional)
-    assert affine(network(space, architecture, stack="final", shape=(1, 8, 8), classes=10)) == {True}
+    assert affine(network(space, architecture, stack="final", signature=image_signature((1, 8, 8), 10))) == {True}
 
 
 @pytest.mark.parametrize("name", [name for name in SPACES if name != "motifs"])  # no architecture has all of them
 def test_nothing_is_mixed_into_the_parameters(name: str) -> None:
     space = SPACES[name]
-    mixed = supernet(space, shape=(1, 8, 8), classes=10)
+    mixed = supernet(space, signature=image_signature((1, 8, 8), 10))
     mixed(torch.rand(4, 1, 8, 8), everything(space)).sum().backward()
     without_gradient = [name for name, parameter in mixed.named_parameters() if parameter.grad is None]
     assert not without_gradient
@@ -251,14 +256,14 @@ def test_nothing_is_mixed_into_the_parameters(name: str) -> None:
 def test_every_mixing_weight_has_a_gradient(name: str) -> None:
     space = SPACES[name]
     mix = {name: weights.clone().requires_grad_() for name, weights in uniform(space).items()}
-    supernet(space, shape=(1, 8, 8), classes=10)(torch.rand(4, 1, 8, 8), mix).square().sum().backward()
+    supernet(space, signature=image_signature((1, 8, 8), 10))(torch.rand(4, 1, 8, 8), mix).square().sum().backward()
     assert all(torch.isfinite(weights.grad).all() for weights in mix.values())
     assert all(weights.grad.abs().max() > 0 for weights in mix.values() if len(weights) > 1)
 
 
 @every_space
 def test_one_path_of_a_sparse_mix_is_the_architecture(space: Space) -> None:
-    mixed = supernet(space, shape=(1, 8, 8), classes=10).eval()
+    mixed = supernet(space, signature=image_signature((1, 8, 8), 10)).eval()
     architecture = space.sample(np.random.default_rng(3))
     mix: dict[str, Any] = dict(architecture.values)
     for choice in space.choices:
@@ -273,14 +278,15 @@ def test_one_path_of_a_sparse_mix_is_the_architecture(space: Space) -> None:
 def test_a_network_is_counted_without_being_made(space: Space) -> None:
     architecture = space.sample(np.random.default_rng(4))
     with torch.device("meta"):
-        counted = count(network(space, architecture, stack="final", shape=(3, 8, 8), classes=10), (3, 8, 8))
-    made = network(space, architecture, stack="final", shape=(3, 8, 8), classes=10)
-    assert counted == count(made, (3, 8, 8))
+        unmade = network(space, architecture, stack="final", signature=image_signature((3, 8, 8), 10))
+    counted = count(unmade, torch.zeros(1, 3, 8, 8))
+    made = network(space, architecture, stack="final", signature=image_signature((3, 8, 8), 10))
+    assert counted == count(made, torch.zeros(1, 3, 8, 8))
     assert counted[0] == sum(parameter.numel() for parameter in made.parameters())
 
 
 def test_a_supernet_of_numbers_runs_one_architecture_at_a_time() -> None:
-    mixed = supernet(SPACES["elastic"], shape=(1, 8, 8), classes=10)
+    mixed = supernet(SPACES["elastic"], signature=image_signature((1, 8, 8), 10))
     with pytest.raises(TypeError, match=r"0/depth must be one number in a mix, but got weights of \[1, 3\]"):
         mixed(torch.rand(4, 1, 8, 8), uniform(SPACES["elastic"]))
     with pytest.raises(TypeError, match=r"0/depth must be a number or weights in a mix, but got None"):
@@ -291,8 +297,8 @@ def test_a_supernet_of_numbers_runs_one_architecture_at_a_time() -> None:
 
 def test_weights_that_do_not_fit_are_not_inherited() -> None:
     space = SPACES["elastic"]
-    fixed = network(space, space.at(0), stack="search", shape=(1, 8, 8), classes=10)
-    shared = supernet(space, shape=(1, 8, 8), classes=10).state_dict()
+    fixed = network(space, space.at(0), stack="search", signature=image_signature((1, 8, 8), 10))
+    shared = supernet(space, signature=image_signature((1, 8, 8), 10)).state_dict()
     with pytest.raises(ValueError, match=r"hold a larger classifier\.weight: a part of \(9, 8\) must .* got \(10, 8\)"):
         inherit(fixed, shared | {"classifier.weight": torch.zeros(9, 8)})
     with pytest.raises(ValueError, match=r"depthwise\.weight: a part of \(24, 1, 4, 4\) must fit in its middle"):
@@ -308,12 +314,12 @@ def test_the_published_network_has_the_published_size() -> None:
     # 1.931 M weights: the search network of the DARTS paper at 16 channels and 8 cells, without auxiliary head.
     space = space_of(SpaceSpec(darts_cells=DartsCells()))
     with torch.device("meta"):
-        mixed = supernet(space, shape=(3, 32, 32), classes=10)
+        mixed = supernet(space, signature=image_signature((3, 32, 32), 10))
     assert sum(parameter.numel() for parameter in mixed.parameters()) == 1_930_618
 
 
 def test_reductions_halve_the_map_and_double_the_channels() -> None:
-    fixed = network(DARTS, DARTS.at(0), stack="final", shape=(3, 32, 32), classes=10)
+    fixed = network(DARTS, DARTS.at(0), stack="final", signature=image_signature((3, 32, 32), 10))
     shapes: list[tuple[int, ...]] = []
     for cell in fixed.get_submodule("cells").children():
         cell.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from archsearch.api.differentiable import Differentiable
 from archsearch.evaluation import Diverged, State
-from archsearch.supernets import Batch, Bilevel, Recipe
+from archsearch.supernets import Bilevel, Recipe, Split
 from archsearch.work.checkpoint import Identity, decode, encode
-from tests.supernets.tiny import DIGITS, bilevel, exactly, part, plainly
+from tests.supernets.tiny import DIGITS, bilevel, exactly, halves, plainly
 
 both_orders = pytest.mark.parametrize("order", ["First", "Second"])
 BATCH, IMAGES, STEPS = 8, 28, 3  # 28 images are 3 full batches of 8
@@ -45,10 +45,9 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def batch(first: int) -> tuple[Batch, Batch]:
-    generator, taken = torch.Generator(), slice(first, first + BATCH)
-    halves = (DIGITS.weights, DIGITS.architecture)
-    training, architecture = (Batch(plainly(h.images[taken], generator), h.labels[taken]) for h in halves)
+def batch(first: int) -> tuple[Split, Split]:
+    taken = slice(first, first + BATCH)
+    training, architecture = (halves(first + BATCH).prepare(h.at(taken)) for h in (DIGITS.weights, DIGITS.architecture))
     return training, architecture
 
 
@@ -89,11 +88,11 @@ class Published:
             self.sgd, chosen.epochs, eta_min=chosen.learning_rate_min
         )
 
-    def loss(self, network: nn.Module, data: Batch) -> Tensor:
+    def loss(self, network: nn.Module, data: Split) -> Tensor:
         mix = {name: torch.softmax(alpha, dim=-1) for name, alpha in self.alphas.items()}
-        return functional.cross_entropy(network(data.images, mix), data.labels)
+        return functional.cross_entropy(network(data.inputs, mix), data.targets)
 
-    def step(self, train: Batch, search: Batch) -> None:
+    def step(self, train: Split, search: Split) -> None:
         self.adam.zero_grad()
         # Its passes ran on the network itself and moved the running statistics; here they run on a copy.
         if self.chosen.order == "First":
@@ -106,7 +105,7 @@ class Published:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.chosen.gradient_clip)
         self.sgd.step()
 
-    def _backward_step_unrolled(self, train: Batch, search: Batch) -> None:
+    def _backward_step_unrolled(self, train: Split, search: Split) -> None:
         eta = self.sgd.param_groups[0]["lr"]
         unrolled = copy.deepcopy(self.network)
         gradients = torch.autograd.grad(self.loss(unrolled, train), list(unrolled.parameters()))
@@ -135,9 +134,9 @@ def test_the_updates_are_those_of_the_published_loop(order: str) -> None:
     """Over two epochs in float64: both optimisers, the cosine, the clipping, and which half trains what."""
     chosen, taken = settings(order, gradient_clip="0.5"), []  # a clip that binds
 
-    def recording(images: Tensor, generator: torch.Generator) -> Tensor:
+    def recording(images: Tensor) -> Tensor:
         taken.append(images)
-        return exactly(images, generator)
+        return exactly(images)
 
     training = bilevel(chosen, images=IMAGES, dtype=torch.float64, prepare=recording)
     published = Published(training, Recipe.of(chosen))
@@ -157,13 +156,13 @@ def test_the_updates_are_those_of_the_published_loop(order: str) -> None:
         torch.testing.assert_close(alphas[name], value.detach(), rtol=0, atol=1e-10)
 
 
-def _labelled(batches: list[Tensor], half: str) -> list[Batch]:
+def _labelled(batches: list[Tensor], half: str) -> list[Split]:
     """The batches with their labels, looked up in the half that they must come from; no image twice."""
-    split = part(getattr(DIGITS, half), IMAGES)
-    rows = [[_row(image, split.images) for image in images] for images in batches]
+    split = getattr(DIGITS, half).first(IMAGES)
+    rows = [[_row(image, split.inputs) for image in images] for images in batches]
     flat = [row for rows_of_batch in rows for row in rows_of_batch]
     assert len(set(flat)) == len(flat) == STEPS * BATCH
-    return [Batch(exactly(split.images[row], torch.Generator()), split.labels[row]) for row in rows]
+    return [Split(exactly(split.inputs[row]), split.targets[row]) for row in rows]
 
 
 def _row(image: Tensor, images: Tensor) -> int:
@@ -251,8 +250,8 @@ def test_a_state_that_does_not_fit_is_refused_by_name(
 
 @both_orders
 def test_a_loss_that_is_no_number_ends_the_search_and_says_what_to_lower(order: str) -> None:
-    def poisoned(images: Tensor, generator: torch.Generator) -> Tensor:
-        return plainly(images, generator) * math.inf
+    def poisoned(images: Tensor) -> Tensor:
+        return plainly(images) * math.inf
 
     training = bilevel(settings(order), prepare=poisoned)
     with pytest.raises(
@@ -270,7 +269,7 @@ def test_the_loss_falls_on_digits(order: str) -> None:
     assert first is not None
     assert last is not None
     assert last.loss < 0.7 * first.loss
-    assert last.accuracy > first.accuracy + 0.15
+    assert last.values["accuracy"] > first.values["accuracy"] + 0.15
     assert last.entropy < first.entropy < math.log(5)
 
 
@@ -285,14 +284,13 @@ def test_a_half_with_fewer_images_than_the_steps_need_starts_again() -> None:
     """Both halves feed every step, whatever their sizes; a batch is never larger than the smaller half."""
     taken: list[int] = []
 
-    def recording(images: Tensor, generator: torch.Generator) -> Tensor:
+    def recording(images: Tensor) -> Tensor:
         taken.append(len(images))
-        return plainly(images, generator)
+        return plainly(images)
 
     whole = bilevel(settings("First"), prepare=recording)
     small = Bilevel(
-        whole._space, whole.network, part(DIGITS.weights, 24), part(DIGITS.architecture, 5),
-        Recipe.of(settings("First")), seed=0, prepare=recording,
+        whole._space, whole.network, halves(24, recording, 5), Recipe.of(settings("First")), seed=0
     )  # fmt: skip
     assert small.steps == 4
     assert small.run_epoch(lambda: False) is not None

@@ -17,7 +17,7 @@ from archsearch.api.differentiable import Differentiable
 from archsearch.networks import Mix
 from archsearch.spaces import Space, space_of
 from archsearch.supernets import Bilevel, Moment, Recipe, Relaxation, parts_of, top_edges
-from tests.supernets.tiny import DIGITS, SPACE, network, part, plainly
+from tests.supernets.tiny import SPACE, halves, network
 
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate({"search": {"channels": 2, "cells": 1}})))
 every_space = pytest.mark.parametrize("space", [SPACE, NB201], ids=["darts", "nasbench201"])
@@ -28,9 +28,9 @@ def settings(order: str = "Second") -> Differentiable:
 
 
 def search(space: Space, order: str, **seams: Any) -> Bilevel:
-    halves, recipe = (part(DIGITS.weights, 24), part(DIGITS.architecture, 24)), Recipe.of(settings(order))
+    recipe = Recipe.of(settings(order))
     parts = replace(parts_of(recipe), **seams)
-    return Bilevel(space, network(space), *halves, recipe, seed=0, prepare=plainly, parts=parts)
+    return Bilevel(space, network(space), halves(24), recipe, seed=0, parts=parts)
 
 
 def run(training: Bilevel, steps: int) -> None:

@@ -17,7 +17,7 @@ from archsearch.spaces import Architecture
 from archsearch.supernets.curvature import Monitor, largest_eigenvalue
 from archsearch.supernets.gradients import batch_norms, batch_statistics
 from archsearch.work.checkpoint import Identity, decode, encode
-from tests.supernets.tiny import SPACE, bilevel, plainly
+from tests.supernets.tiny import SPACE, bilevel, halves, plainly
 
 
 def found(loss: Callable[[], Tensor], alphas: Sequence[Tensor], weights: Sequence[Tensor] = ()) -> float:
@@ -187,8 +187,8 @@ def test_curvature_that_is_no_number_ends_the_search() -> None:
     training = bilevel(stopping(warmup_percent=90), images=16)
     training.run_epoch(lambda: False)
     half = training._halves._splits["Architecture"]
-    training._halves._prepare = lambda images, generator: (
-        plainly(images, generator) * (math.nan if any((images[0] == other).all() for other in half.images) else 1)
+    training._halves._data = halves(
+        16, lambda images: plainly(images) * (math.nan if any((images[0] == o).all() for o in half.inputs) else 1)
     )
     with pytest.raises(Diverged, match="the Hessian's eigenvalue of epoch 2 is nan"):
         training.run_epoch(lambda: False)

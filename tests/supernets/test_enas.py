@@ -20,7 +20,7 @@ from archsearch.spaces import Space, space_of
 from archsearch.supernets.enas import Enas, EnasReport
 from archsearch.tasks import ImageData
 from archsearch.work.checkpoint import Identity, decode, encode
-from tests.supernets.tiny import DIGITS, part
+from tests.supernets.tiny import DIGITS, load_digits, plainly
 
 SIZE = {"channels": 4, "cells": 1}
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate({"search": SIZE, "final": SIZE})))
@@ -49,14 +49,15 @@ IDENTITY = Identity("team/digits", "digits-abcde-0", "a" * 64)
 
 def images(count: int) -> ImageData:
     """The first digits of each part."""
-    return replace(DIGITS, weights=part(DIGITS.weights, count), architecture=part(DIGITS.architecture, count))
+    data = load_digits("None")
+    return replace(data, weights=data.weights.first(count), architecture=data.architecture.first(count))
 
 
 def enas(space: Space = NB201, data: ImageData | None = None, **settings: Any) -> Enas:
     torch.manual_seed(1)
     data = data or images(64)
-    network = supernet(space, shape=data.shape, classes=data.classes)
-    return Enas(space, network, data, Training(augmentation="None"), Settings.model_validate(FEW | settings), seed=7)
+    network = supernet(space, signature=data.signature)
+    return Enas(space, network, data, Training(), Settings.model_validate(FEW | settings), seed=7)
 
 
 def go_on() -> bool:
@@ -159,8 +160,8 @@ def test_a_reward_is_the_accuracy_on_a_batch_and_changes_nothing() -> None:
     assert changed(before, everything(search)) == set()
     half = DIGITS.architecture
     with torch.no_grad():
-        answers = search.network(DIGITS.normalise(half.images[16:32]), one.values).argmax(1)
-    assert reward == pytest.approx(float((answers == half.labels[16:32]).double().mean()))
+        answers = search.network(plainly(half.inputs[16:32]), one.values).argmax(1)
+    assert reward == pytest.approx(float((answers == half.targets[16:32]).double().mean()))
 
 
 @controllers

@@ -13,7 +13,7 @@ from archsearch.evaluation import Diverged
 from archsearch.evaluation.shared import evaluate_shared
 from archsearch.supernets.bilevel import Bilevel
 from tests.supernets.methods import NB201, SAMPLED, every_method, finish, settings
-from tests.supernets.tiny import DIGITS, SPACE, bilevel, part, search
+from tests.supernets.tiny import DIGITS, SPACE, bilevel, search
 
 
 @every_method
@@ -30,7 +30,7 @@ def test_the_loss_falls_and_the_supernet_runs_what_is_derived(variant: dict[str,
     assert all(math.isfinite(loss) for loss in losses)
     for architecture in training.candidates():
         assert NB201.architecture(architecture.values) == architecture
-    calibration = part(DIGITS.weights, 128)
+    calibration = DIGITS.weights.first(128)
     before = {name: weight.detach().clone() for name, weight in training.network.named_parameters()}
     values = evaluate_shared(
         training.network, training.architecture(), DIGITS, calibration=calibration, selection=DIGITS.selection

@@ -12,6 +12,7 @@ from torch.nn import functional
 from archsearch.api import DartsCells
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.differentiable import Differentiable
+from archsearch.api.signature import image_signature
 from archsearch.networks import Mix, Super, supernet
 from archsearch.networks.darts import Cell, DartsNetwork
 from archsearch.networks.fused import FusedCell, cell, convolutions, mixing, operations
@@ -21,7 +22,7 @@ from archsearch.spaces.darts import edge_name
 from archsearch.supernets import Bilevel, Recipe
 from archsearch.supernets.gradients import batch_norms, batch_statistics, first_order, frozen
 from archsearch.supernets.progressive import reduced
-from tests.supernets.tiny import CLASSES, DIGITS, SHAPE, exactly, part
+from tests.supernets.tiny import CLASSES, SHAPE, exactly, halves
 
 WEIGHTLESS = ("skip_connect", "avg_pool_3x3", "max_pool_3x3")
 SETTINGS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -49,7 +50,7 @@ def built(space: Space, shape: tuple[int, int, int], kind: type[Cell], **options
     torch.manual_seed(0)
     of: Any = space.settings
     return DartsNetwork(
-        Super(space, **options), of, of.search, image_channels=shape[0], classes=CLASSES, affine=False, cell=kind
+        Super(space, **options), of, of.search, signature=image_signature(shape, CLASSES), affine=False, cell=kind
     ).double()
 
 
@@ -158,7 +159,7 @@ def test_the_names_are_those_of_the_plain_network_and_so_are_initial_weights() -
     space = space_with(SETTINGS["all operations"][0])
     plain, fused = both(space, (3, 8, 8))
     torch.manual_seed(0)
-    ours = supernet(space, shape=(3, 8, 8), classes=CLASSES).double().state_dict()
+    ours = supernet(space, signature=image_signature((3, 8, 8), CLASSES)).double().state_dict()
     assert list(plain.state_dict()) == list(fused.state_dict()) == list(ours)
     assert all(torch.equal(value, ours[name]) for name, value in plain.state_dict().items())
 
@@ -230,8 +231,7 @@ def test_two_steps_of_a_search_are_those_of_the_plain_cells(order: str, calls: l
     recipe = Recipe.of(Differentiable.model_validate({"order": order, "batchSize": 8, "epochs": 2}))
     states = []
     for network in both(space, SHAPE):
-        halves = part(DIGITS.weights, 16), part(DIGITS.architecture, 16)
-        search = Bilevel(space, network, *halves, recipe, seed=3, prepare=exactly)
+        search = Bilevel(space, network, halves(16, exactly), recipe, seed=3)
         assert search.run_epoch(lambda: False) is not None
         states.append(search.state()[0])
     assert len(calls) == 3 * 2 * (2 if order == "First" else 5)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from archsearch.api import NasBench201
 from archsearch.api import Space as SpaceSpec
+from archsearch.api.signature import image_signature
 from archsearch.api.space import ElasticChain
 from archsearch.api.task import Task, Training
 from archsearch.evaluation import Trainer, evaluate, recalibrate
@@ -21,7 +22,8 @@ from archsearch.networks import SpaceNetwork, network, supernet
 from archsearch.networks.build import inherit
 from archsearch.spaces import Space, space_of
 from archsearch.supernets.one_path import OnePath
-from archsearch.tasks import ImageData, load
+from archsearch.tasks import ImageData, Split, load
+from tests.supernets.tiny import DIGITS, plainly
 
 SMALL = {"search": {"channels": 8, "cells": 1}, "final": {"channels": 8, "cells": 1}}
 NB201 = space_of(SpaceSpec(nas_bench201=NasBench201.model_validate(SMALL)))
@@ -49,22 +51,22 @@ def digits() -> ImageData:
 
 def shared(space: Space, shape: tuple[int, int, int] = (1, 8, 8)) -> SpaceNetwork:
     torch.manual_seed(0)
-    return supernet(space, shape=shape, classes=10)
+    return supernet(space, signature=image_signature(shape, 10))
 
 
 def test_every_option_is_drawn_equally_often_and_differently_in_each_step() -> None:
-    passes = OnePath(NB201, shared(NB201), "Uniform", seed=3)
+    passes = OnePath(NB201, shared(NB201), DIGITS, "Uniform", seed=3)
     paths = [path for step in range(3000) for path in passes.paths((0, step))]
     for choice in NB201.choices:
         counts = Counter(path[choice.name] for path in paths)
         assert all(abs(counts[option] / 3000 - 1 / 5) < 0.03 for option in choice.options)
-    assert passes.paths((2, 7)) == OnePath(NB201, shared(NB201), "Uniform", seed=3).paths((2, 7))
+    assert passes.paths((2, 7)) == OnePath(NB201, shared(NB201), DIGITS, "Uniform", seed=3).paths((2, 7))
     assert passes.paths((2, 7)) != passes.paths((7, 2))
 
 
 @pytest.mark.parametrize("space", [NB201, ELASTIC], ids=["nasbench201", "elastic"])
 def test_a_fair_step_trains_every_option_of_a_choice_equally_often(space: Space) -> None:
-    paths = OnePath(space, shared(space), "Fair").paths((0, 0))
+    paths = OnePath(space, shared(space), DIGITS, "Fair").paths((0, 0))
     assert len(paths) == max(len(choice.options) for choice in space.choices)
     for choice in space.choices:
         if len(choice.options) == len(paths):
@@ -72,19 +74,19 @@ def test_a_fair_step_trains_every_option_of_a_choice_equally_often(space: Space)
 
 
 def test_a_sandwich_has_the_largest_first_then_the_smallest_then_some_between() -> None:
-    passes = OnePath(ELASTIC, shared(ELASTIC), "Sandwich", random_paths=3)
+    passes = OnePath(ELASTIC, shared(ELASTIC), DIGITS, "Sandwich", random_paths=3)
     largest, smallest, *between = passes.paths((0, 0))
     assert all(largest[c.name] == max(c.options) and smallest[c.name] == min(c.options) for c in ELASTIC.choices)
     assert len(between) == 3
     with pytest.raises(ValueError, match="sampling Sandwich must be on choices between numbers, but cell/1/0 is none"):
-        OnePath(NB201, shared(NB201), "Sandwich")
+        OnePath(NB201, shared(NB201), DIGITS, "Sandwich")
 
 
 def test_a_step_gives_gradients_to_the_path_and_to_nothing_else(digits: ImageData) -> None:
     net = shared(NB201)
-    passes = OnePath(NB201, net, "Uniform", seed=1)
+    passes = OnePath(NB201, net, digits, "Uniform", seed=1)
     (path,) = passes.paths((0, 0))
-    passes(digits.normalise(digits.weights.images[:16]), digits.weights.labels[:16], (0, 0))
+    passes(digits.prepare(digits.weights.first(16)), (0, 0))
     for name, weight in net.named_parameters():
         parts = name.split(".")
         inside = "edges" in parts
@@ -94,11 +96,11 @@ def test_a_step_gives_gradients_to_the_path_and_to_nothing_else(digits: ImageDat
 
 @pytest.mark.parametrize("distillation", [False, True])
 def test_the_gradient_of_a_sandwich_is_the_mean_of_its_paths(digits: ImageData, distillation: bool) -> None:
-    images, labels = digits.normalise(digits.weights.images[:8]).double(), digits.weights.labels[:8]
+    images, labels = plainly(digits.weights.inputs[:8]).double(), digits.weights.targets[:8]
     net = shared(ELASTIC).double()
-    passes = OnePath(ELASTIC, net, "Sandwich", random_paths=2, distillation=distillation)
+    passes = OnePath(ELASTIC, net, digits, "Sandwich", random_paths=2, distillation=distillation)
     paths = passes.paths((1, 4))
-    passes(images, labels, (1, 4))
+    passes(Split(images, labels), (1, 4))
     found = {name: weight.grad for name, weight in net.named_parameters()}
     other = shared(ELASTIC).double()
     soft: Tensor | None = None
@@ -116,7 +118,7 @@ def test_the_gradient_of_a_sandwich_is_the_mean_of_its_paths(digits: ImageData, 
 def trainer(space: Space, data: ImageData, epochs: int, sampling: str = "Uniform") -> Trainer:
     net = shared(space)
     recipe = Training(batch_size=64, learning_rate="0.1", weight_decay="0.00004")
-    return Trainer(net, data, recipe, epochs=epochs, seed=5, passes=OnePath(space, net, sampling, seed=5))  # type: ignore[arg-type]
+    return Trainer(net, data, recipe, epochs=epochs, seed=5, passes=OnePath(space, net, data, sampling, seed=5))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("space", "sampling"), [(NB201, "Uniform"), (ELASTIC, "Sandwich")], ids=["path", "sandwich"])
@@ -163,7 +165,7 @@ def test_a_path_is_worth_what_its_own_network_with_these_weights_is(digits: Imag
     training.run_epoch(lambda: False)
     net = cast("SpaceNetwork", training.network)
     architecture = space.sample(np.random.default_rng(0))
-    fixed = network(space, architecture, stack="search", shape=digits.shape, classes=digits.classes, affine=False)
+    fixed = network(space, architecture, stack="search", signature=digits.signature, affine=False)
     inherit(fixed, net.state_dict())
     recalibrate(fixed, digits, digits.weights)
     alone = evaluate(fixed, digits, digits.selection)

@@ -13,16 +13,14 @@ from archsearch.supernets import Bilevel, Recipe
 from archsearch.supernets.projection import Judge, Projection, rounds
 from archsearch.supernets.shared import worth
 from tests.supernets.methods import NB201, finish
-from tests.supernets.tiny import DIGITS, SPACE, network, part, plainly, search
+from tests.supernets.tiny import DIGITS, SPACE, halves, network, search
 
 SETTINGS = Differentiable.model_validate({"method": "DARTSPT", "epochs": 1, "batch_size": 8, "finetune_epochs": 1})
 
 
 def projection(judge: Judge, space: Space = SPACE, settings: Differentiable = SETTINGS, images: int = 16) -> Projection:
-    halves = part(DIGITS.weights, images), part(DIGITS.architecture, images)
-
     def train(shared: SpaceNetwork, recipe: Recipe, seed: int) -> Bilevel:
-        return Bilevel(space, shared, *halves, recipe, seed=seed, prepare=plainly)
+        return Bilevel(space, shared, halves(images), recipe, seed=seed)
 
     return Projection(space, train(network(space), Recipe.of(settings), 0), train, judge, seed=0)
 
@@ -118,7 +116,7 @@ def test_tuning_goes_on_with_the_same_weights_at_a_tenth_of_the_rate() -> None:
 
 
 def test_judging_moves_no_weight_and_no_statistic() -> None:
-    training = projection(lambda shared, mix: worth(shared, mix, DIGITS, part(DIGITS.selection, 32)), NB201)
+    training = projection(lambda shared, mix: worth(shared, mix, DIGITS, DIGITS.selection.first(32)), NB201)
     training.run_epoch(lambda: False)
     before = {name: value.clone() for name, value in training.network.state_dict().items()}
     training._best(NB201.choices[0])
@@ -133,7 +131,7 @@ def test_on_a_trained_supernet_the_useful_operation_is_found_although_softmax_pr
         {"method": "DARTSPT", "epochs": 8, "batch_size": 16, "learning_rate": "0.1", "finetune_epochs": 1}
     )
     training = projection(
-        lambda shared, mix: worth(shared, mix, DIGITS, part(DIGITS.selection, 128)), NB201, settings, images=128
+        lambda shared, mix: worth(shared, mix, DIGITS, DIGITS.selection.first(128)), NB201, settings, images=128
     )
     for _ in range(5):
         training._search.run_epoch(lambda: False)

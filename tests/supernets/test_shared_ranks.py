@@ -30,7 +30,7 @@ CELLS = [
 
 def test_cells_that_differ_by_much_rank_with_shared_weights_as_they_do_alone() -> None:
     """Tau was 0.8, 1.0 and 0.8 in three seeds."""
-    data = read_images("digits", 0)
+    data = read_images("digits", 0, "Shift")
     recipe = Namespace(augmentation="None", sampling="Uniform", epochs=25, scratch_epochs=3)
     shared = shared_accuracies(SPACE, data, CELLS, recipe, 0)["own"]
     alone = np.array([scratch_accuracy(SPACE, data, cell, recipe, 0) for cell in CELLS])

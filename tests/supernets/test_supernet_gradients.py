@@ -40,9 +40,8 @@ class Problem:
             if not choice.is_subset
         }
         self.weights = dict(self.network.named_parameters())
-        none = torch.Generator()
-        self.training = exactly(DIGITS.weights.images[:12], none), DIGITS.weights.labels[:12]
-        self.validation = exactly(DIGITS.architecture.images[:12], none), DIGITS.architecture.labels[:12]
+        self.training = exactly(DIGITS.weights.inputs[:12]), DIGITS.weights.targets[:12]
+        self.validation = exactly(DIGITS.architecture.inputs[:12]), DIGITS.architecture.targets[:12]
         self.optimiser = torch.optim.SGD(self.weights.values(), lr=XI, momentum=MOMENTUM, weight_decay=DECAY)
         for _ in range(2):  # so that there is a momentum
             self.loss(self.training).backward()  # type: ignore[no-untyped-call]

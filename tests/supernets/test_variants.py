@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archsearch.api.differentiable import Differentiable
+from archsearch.api.signature import image_signature
 from archsearch.networks import Alternatives, Mixture, Super, network, supernet
 from archsearch.networks.mixture import AUXILIARY_SKIP, SKIP_DROPOUT, AuxiliarySkip, PartialChannels
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce
@@ -127,7 +128,7 @@ def test_dropout_falls_as_in_the_published_code() -> None:
 def test_a_supernet_of_a_part_of_the_space_has_the_operations_of_that_part_only() -> None:
     kept = {c.name: ("skip_connect", "none") for c in SPACE.choices if not c.is_subset}
     kept["normal/0/0"] = ("sep_conv_3x3",)
-    small = supernet(reduced(SPACE, kept, 100), shape=SHAPE, classes=CLASSES)
+    small = supernet(reduced(SPACE, kept, 100), signature=image_signature(SHAPE, CLASSES))
     mixtures = {module.name: list(module) for module in small.modules() if isinstance(module, Mixture)}
     assert mixtures == {name: list(names) for name, names in kept.items()}
     mix = {name: torch.full((len(names),), 1 / len(names)) for name, names in kept.items()}
@@ -138,9 +139,11 @@ def test_a_supernet_that_runs_an_architecture_is_that_architectures_network() ->
     """With the weights that they share: the one-shot accuracy needs no second network."""
     for space in (SPACE, NB201):
         torch.manual_seed(0)
-        shared = supernet(space, shape=SHAPE, classes=CLASSES).double()
+        shared = supernet(space, signature=image_signature(SHAPE, CLASSES)).double()
         architecture = space.at(space.size() // 3)
-        fixed = network(space, architecture, stack="search", shape=SHAPE, classes=CLASSES, affine=False).double()
+        fixed = network(
+            space, architecture, stack="search", signature=image_signature(SHAPE, CLASSES), affine=False
+        ).double()
         fixed.load_state_dict({name: shared.state_dict()[name] for name in fixed.state_dict()})
         x = torch.rand(4, *SHAPE, dtype=torch.float64)
         torch.testing.assert_close(shared(x, dict(architecture.values)), fixed(x), rtol=0, atol=1e-12)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
 from archsearch.api import DartsCells
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.differentiable import Differentiable
-from archsearch.api.task import Dataset, ImageClassification, Task
+from archsearch.api.signature import image_signature
+from archsearch.api.task import Task
 from archsearch.evaluation import derive
 from archsearch.networks import Mix, SpaceNetwork, supernet
 from archsearch.spaces import Space, space_of
-from archsearch.supernets import Bilevel, Parts, Prepare, Recipe
+from archsearch.supernets import Bilevel, Parts, Recipe
 from archsearch.supernets.search import Search, differentiable_search, network_options
 from archsearch.supernets.shared import worth
 from archsearch.tasks import ImageData, Split, load
@@ -26,7 +30,17 @@ SPACE = space_of(
     )
 )
 SHAPE, CLASSES = (1, 8, 8), 10
-DIGITS: ImageData = load(Task(image_classification=ImageClassification(dataset=Dataset(builtin="digits"))), None)
+
+
+def load_digits(augmentation: str = "Shift") -> ImageData:
+    training = {"augmentation": augmentation}
+    task = Task.model_validate({"imageClassification": {"dataset": {"builtin": "digits"}, "training": training}})
+    data = load(task, None)
+    assert isinstance(data, ImageData)
+    return data
+
+
+DIGITS = load_digits()
 
 
 def network(
@@ -34,20 +48,38 @@ def network(
 ) -> SpaceNetwork:
     torch.manual_seed(0)
     options = network_options(settings) if settings else {}
-    return supernet(space, shape=SHAPE, classes=CLASSES, **options).to(dtype)
+    return supernet(space, signature=image_signature(SHAPE, CLASSES), **options).to(dtype)
 
 
-def part(split: Split, images: int) -> Split:
-    return Split(split.images[:images], split.labels[:images])
+def plainly(images: Tensor) -> Tensor:
+    prepared = DIGITS.prepare(Split(images, torch.zeros(len(images), dtype=torch.int64))).inputs
+    assert isinstance(prepared, Tensor)
+    return prepared
 
 
-def exactly(images: Tensor, _generator: torch.Generator) -> Tensor:
+def exactly(images: Tensor) -> Tensor:
     """Inputs in the precision in which gradients are compared."""
-    return DIGITS.normalise(images).double()
+    return plainly(images).double()
 
 
-def plainly(images: Tensor, _generator: torch.Generator) -> Tensor:
-    return DIGITS.normalise(images)
+@dataclass(frozen=True)
+class Prepared(ImageData):
+    """Digits that a function prepares, without random changes."""
+
+    function: Callable[[Tensor], Tensor] = field(default=plainly, kw_only=True)
+
+    def prepare(self, batch: Split, changes: torch.Generator | None = None) -> Split:
+        assert isinstance(batch.inputs, Tensor)
+        images = self.function(batch.inputs)
+        return Split(images.contiguous(memory_format=torch.channels_last), batch.targets)
+
+
+def halves(images: int, prepare: Callable[[Tensor], Tensor] = plainly, architecture: int | None = None) -> Prepared:
+    """The first images of both halves, as many of the one for the architecture as of the other if nothing is said."""
+    return Prepared(
+        DIGITS.signature, DIGITS.weights.first(images), DIGITS.architecture.first(architecture or images),
+        DIGITS.selection.first(64), DIGITS.test, function=prepare,
+    )  # fmt: skip
 
 
 def bilevel(
@@ -57,13 +89,13 @@ def bilevel(
     images: int = 28,
     space: Space = SPACE,
     dtype: torch.dtype = torch.float32,
-    prepare: Prepare | None = None,
+    prepare: Callable[[Tensor], Tensor] | None = None,
     parts: Parts | None = None,
 ) -> Bilevel:
     """A search on the first images of both halves."""
     return Bilevel(
-        space, network(space, dtype, settings), part(DIGITS.weights, images), part(DIGITS.architecture, images),
-        Recipe.of(settings), seed=seed, prepare=prepare or (exactly if dtype is torch.float64 else plainly),
+        space, network(space, dtype, settings),
+        halves(images, prepare or (exactly if dtype is torch.float64 else plainly)), Recipe.of(settings), seed=seed,
         parts=parts,
     )  # fmt: skip
 
@@ -78,14 +110,13 @@ def search(
 ) -> Search:
     """A whole search of any method on the first images of both halves, as the work Supernet makes it."""
 
+    data = halves(images, exactly if dtype is torch.float64 else plainly)
+
     def build(of: Space, own: int) -> SpaceNetwork:
         torch.manual_seed(derive(own))
-        return supernet(of, shape=SHAPE, classes=CLASSES, **network_options(settings)).to(dtype)
+        return supernet(of, signature=image_signature(SHAPE, CLASSES), **network_options(settings)).to(dtype)
 
     def judge(shared: SpaceNetwork, mix: Mix) -> tuple[float, ...]:
-        return worth(shared, mix, DIGITS, part(DIGITS.selection, 64))
+        return worth(shared, mix, data, data.selection)
 
-    return differentiable_search(
-        space, part(DIGITS.weights, images), part(DIGITS.architecture, images), settings,
-        build=build, judge=judge, prepare=exactly if dtype is torch.float64 else plainly, seed=seed,
-    )  # fmt: skip
+    return differentiable_search(space, data, settings, build=build, judge=judge, seed=seed)

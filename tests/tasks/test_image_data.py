@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from archsearch.api.task import Dataset, ImageClassification, Task, VolumeSource
-from archsearch.tasks import ImageData, augment, load, normalise
-from archsearch.tasks.augment import Augmentation
+from archsearch.networks.inputs import normalise
+from archsearch.tasks import ImageData, load
+from archsearch.tasks.augment import Augmentation, augment
 from archsearch.tasks.image import split
 
 DIGITS = Task(image_classification=ImageClassification(dataset=Dataset(builtin="digits")))
@@ -41,26 +42,26 @@ def digits() -> ImageData:
 
 
 def test_digits_are_the_1797_of_scikit_learn_in_four_parts(digits: ImageData) -> None:
-    assert digits.shape == (1, 8, 8)
+    assert digits.signature.shape == (1, 8, 8)
     assert digits.classes == 10
     sizes = {name: len(getattr(digits, name)) for name in ("weights", "architecture", "selection", "test")}
     assert sizes == {"weights": 577, "architecture": 574, "selection": 287, "test": 359}
     assert sum(sizes.values()) == 1797
-    assert digits.weights.images.dtype == torch.uint8
-    assert int(digits.training.images.max()) == 255
+    assert digits.weights.inputs.dtype == torch.uint8
+    assert int(digits.training.inputs.max()) == 255
 
 
 def test_each_part_of_the_digits_has_a_tenth_of_every_class(digits: ImageData) -> None:
     for part in (digits.weights, digits.architecture, digits.selection, digits.test):
-        counts = torch.bincount(part.labels, minlength=10)
+        counts = torch.bincount(part.targets, minlength=10)
         assert int(counts.max() - counts.min()) <= 5  # the source has 174 to 183 of a class
 
 
 def test_the_split_is_the_same_every_time_and_another_with_another_seed(digits: ImageData) -> None:
     again, other = load(DIGITS, None), load(DIGITS, None, seed=1)
-    assert torch.equal(again.selection.images, digits.selection.images)
-    assert not torch.equal(other.selection.images, digits.selection.images)
-    assert torch.equal(other.test.images, digits.test.images)
+    assert torch.equal(again.selection.inputs, digits.selection.inputs)
+    assert not torch.equal(other.selection.inputs, digits.selection.inputs)
+    assert torch.equal(other.test.inputs, digits.test.inputs)
 
 
 @pytest.mark.parametrize("percent", [5, 20, 50])
@@ -82,12 +83,12 @@ def test_no_image_of_a_file_is_in_two_parts(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", train_images=numbered_images(600), train_labels=labels,
              test_images=numbered_images(90, first=600), test_labels=test_labels)  # fmt: skip
     data = load(volume_task("set.npz", selection_percent=10), tmp_path)
-    found = {name: numbers(getattr(data, name).images) for name in ("weights", "architecture", "selection", "test")}
+    found = {name: numbers(getattr(data, name).inputs) for name in ("weights", "architecture", "selection", "test")}
     assert {name: len(values) for name, values in found.items()} == {
         "weights": 270, "architecture": 270, "selection": 60, "test": 90}  # fmt: skip
     assert len({number for values in found.values() for number in values}) == 690
     for part in (data.weights, data.architecture, data.selection):
-        assert part.labels.tolist() == [labels[number] for number in numbers(part.images)]
+        assert part.targets.tolist() == [labels[number] for number in numbers(part.inputs)]
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3])
@@ -96,9 +97,9 @@ def test_an_npz_file_may_be_grey_or_coloured_and_labels_may_be_a_column(tmp_path
     np.savez_compressed(tmp_path / "set.npz", train_images=numbered_images(60, channels=channels), train_labels=labels,
                         test_images=numbered_images(10, channels=channels), test_labels=labels[:10])  # fmt: skip
     data = load(volume_task("set.npz"), tmp_path)
-    assert data.shape == (channels or 1, 8, 8)
-    assert data.weights.labels.dtype == torch.int64
-    assert data.weights.labels.shape == (24,)
+    assert data.signature.shape == (channels or 1, 8, 8)
+    assert data.weights.targets.dtype == torch.int64
+    assert data.weights.targets.shape == (24,)
 
 
 def test_channels_come_first_in_memory(tmp_path: Path) -> None:
@@ -107,8 +108,8 @@ def test_channels_come_first_in_memory(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", train_images=images, train_labels=labels, test_images=images[:7],
              test_labels=labels[:7])  # fmt: skip
     data = load(volume_task("set.npz"), tmp_path)
-    assert data.shape == (3, 6, 9)
-    assert torch.equal(data.test.images, torch.from_numpy(images[:7]).permute(0, 3, 1, 2))
+    assert data.signature.shape == (3, 6, 9)
+    assert torch.equal(data.test.inputs, torch.from_numpy(images[:7]).permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("P", 3), ("RGBA", 3)])
@@ -123,10 +124,10 @@ def test_a_folder_of_images(tmp_path: Path, mode: str, channels: int) -> None:
                 image.save(tmp_path / "set" / part / name / f"{index}.png")
     (tmp_path / "set" / "train" / "ant" / "notes.txt").write_text("not an image")
     data = load(volume_task("set"), tmp_path)
-    assert data.shape == (channels, 8, 10)
+    assert data.signature.shape == (channels, 8, 10)
     assert data.classes == 2
     assert len(data.training) + len(data.selection) == 10
-    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    assert data.test.targets.tolist() == [0, 0, 1, 1]
 
 
 def test_a_class_is_all_that_is_below_its_folder(tmp_path: Path) -> None:
@@ -139,9 +140,9 @@ def test_a_class_is_all_that_is_below_its_folder(tmp_path: Path) -> None:
                 Image.new("L", (4, 4), label * 100 + number).save(file)
     (tmp_path / "set" / "train" / "bee" / "linked").symlink_to(tmp_path / "set" / "train" / "ant" / "by" / "day")
     data = load(volume_task("set"), tmp_path)
-    assert sorted(data.test.images[:, 0, 0, 0].tolist()) == [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]
-    assert data.test.labels.tolist() == [0] * 5 + [1] * 5
-    everything = [*data.training.images, *data.selection.images]
+    assert sorted(data.test.inputs[:, 0, 0, 0].tolist()) == [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]
+    assert data.test.targets.tolist() == [0] * 5 + [1] * 5
+    everything = [*data.training.inputs, *data.selection.inputs]
     assert sorted(int(image[0, 0, 0]) for image in everything) == [0, 1, 1, 2, 3, 4, 100, 101, 102, 103, 104]
 
 
@@ -150,14 +151,14 @@ def test_links_inside_the_volume_are_followed(tmp_path: Path) -> None:
     np.savez(tmp_path / "real.npz", train_images=numbered_images(40), train_labels=labels,
              test_images=numbered_images(4), test_labels=labels[:4])  # fmt: skip
     (tmp_path / "set.npz").symlink_to("real.npz")
-    assert load(volume_task("set.npz"), tmp_path).shape == (1, 8, 8)
+    assert load(volume_task("set.npz"), tmp_path).signature.shape == (1, 8, 8)
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1(digits: ImageData) -> None:
-    images = digits.normalise(digits.training.images)
+    images = digits.prepare(digits.training).inputs
     assert float(images.mean()) == pytest.approx(0, abs=1e-5)
     assert float(images.std(correction=0)) == pytest.approx(1, abs=1e-5)
-    assert digits.mean[0] == pytest.approx(float(digits.training.images.double().mean()), rel=1e-12)
+    assert digits.signature.inputs[0].mean[0] == pytest.approx(float(digits.training.inputs.double().mean()), rel=1e-12)
 
 
 def test_the_moments_are_those_of_each_channel_of_the_trained_images(tmp_path: Path) -> None:
@@ -168,10 +169,10 @@ def test_the_moments_are_those_of_each_channel_of_the_trained_images(tmp_path: P
     np.savez(tmp_path / "set.npz", train_images=images, train_labels=labels, test_images=images[:2],
              test_labels=labels[:2])  # fmt: skip
     data = load(volume_task("set.npz"), tmp_path)
-    first = data.training.images[:, 0].double()
-    assert data.mean == pytest.approx((float(first.mean()), 9.0), rel=1e-12)
-    assert data.std == pytest.approx((float(first.std(correction=0)), 1.0), rel=1e-9)
-    assert torch.isfinite(data.normalise(data.test.images)).all()
+    first = data.training.inputs[:, 0].double()
+    assert data.signature.inputs[0].mean == pytest.approx((float(first.mean()), 9.0), rel=1e-12)
+    assert data.signature.inputs[0].std == pytest.approx((float(first.std(correction=0)), 1.0), rel=1e-9)
+    assert torch.isfinite(data.prepare(data.test).inputs).all()
 
 
 def test_shift_crops_what_an_eighth_of_padding_allows() -> None:

@@ -41,8 +41,8 @@ def test_preflight_says_what_there_is(workplace: Workplace) -> None:
     assert ending.code == 0
     metrics = ending.message.metrics
     assert metrics.pop("log10Architectures") == pytest.approx(4.19382)  # 15,625
-    assert metrics == {"classes": 10, "weightsImages": 577, "architectureImages": 574, "selectionImages": 287,
-                       "testImages": 359}  # fmt: skip
+    assert metrics == {"classes": 10, "weightsExamples": 577, "architectureExamples": 574, "selectionExamples": 287,
+                       "testExamples": 359}  # fmt: skip
     assert any("supernet:" in line for line in ending.log)
     assert files(workplace.root) == ["termination-log"]  # the probe is gone
 
@@ -279,7 +279,7 @@ def test_retrain_reports_the_test_images_and_keeps_the_weights(workplace: Workpl
 
     work = Work.model_validate(document)
     space, data = space_of(work.space), load(work.task, None)
-    built = network(space, space.architecture(cell), stack="final", shape=data.shape, classes=10)
+    built = network(space, space.architecture(cell), stack="final", signature=data.signature)
     load_network(built, load_file(path))
     again = evaluate(built, data, data.test)
     assert again["accuracy"] == message.metrics["testAccuracy"]
@@ -309,8 +309,8 @@ def test_export_writes_a_model_that_answers_for_raw_images(workplace: Workplace,
     from archsearch.api.work import Work
 
     test = load(Work.model_validate(document).task, None).test
-    (logits,) = onnxruntime.InferenceSession(path).run(None, {"images": test.images.numpy().astype(np.float32)})
-    accuracy = float((logits.argmax(1) == test.labels.numpy()).mean())
+    (logits,) = onnxruntime.InferenceSession(path).run(None, {"images": test.inputs.numpy().astype(np.float32)})
+    accuracy = float((logits.argmax(1) == test.targets.numpy()).mean())
     assert accuracy == tested.metrics["testAccuracy"]
 
 
@@ -319,8 +319,8 @@ def test_a_model_that_differs_is_not_kept(
 ) -> None:
     weights = retrain(workplace, cell, epochs=1)
 
-    def differing(network: torch.nn.Module, shape: tuple[int, int, int], path: Path, images: torch.Tensor) -> float:
-        assert images.shape == (287, 1, 8, 8)
+    def differing(model: torch.nn.Module, path: Path, images: torch.Tensor) -> float:
+        assert images.shape == (64, 1, 8, 8)
         path.write_bytes(b"wrong")
         return 0.02
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import Workplace
 from torch import Tensor, nn
 
+from archsearch.api.signature import image_signature
 from archsearch.api.space import Space
 from archsearch.networks import Alternatives, Chooser, Mix, supernet
 from archsearch.spaces import space_of
@@ -124,7 +125,7 @@ def test_the_supernets_of_every_stage_are_built(workplace: Workplace) -> None:
             choice if choice.is_subset or percent > 34 else replace(choice, options=("sep_conv_3x3",), extra=())
             for choice in deep.choices
         ))  # fmt: skip
-        network = supernet(kept, shape=(1, 8, 8), classes=10)
+        network = supernet(kept, signature=image_signature((1, 8, 8), 10))
         expected[f"supernet of stage {number}"] = sum(weight.numel() for weight in network.parameters())
     assert sizes == expected
 

@@ -301,11 +301,11 @@ def test_a_port_that_is_taken_costs_the_metrics_and_not_the_result(workplace: Wo
 
 
 def test_every_number_of_a_result_is_shown() -> None:
-    found = protocol.shown({"accuracy": 0.5, "testAccuracy": 0.4, "testImages": 7, "latencyMs@t4": 1.5})
+    found = protocol.shown({"accuracy": 0.5, "testAccuracy": 0.4, "testExamples": 7, "latencyMs@t4": 1.5})
     assert found == {
         series("archsearch_trial_objective", metric="accuracy", split="selection"): 0.5,
         series("archsearch_trial_objective", metric="accuracy", split="test"): 0.4,
-        series("archsearch_trial_objective", metric="testImages", split="selection"): 7,
+        series("archsearch_trial_objective", metric="testExamples", split="selection"): 7,
         series("archsearch_trial_objective", metric="latencyMs@t4", split="selection"): 1.5,
     }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from archsearch.api.base import Rule, cel_list
 from archsearch.api.metrics import LEARNED, STATIC
+from archsearch.api.task import TASKS
 
 if TYPE_CHECKING:
     from archsearch.api.search import ArchitectureSearchSpec
@@ -109,6 +110,23 @@ def _loss_has_its_table(self: ArchitectureSearchSpec) -> str | None:
     )
 
 
+def _task_has_objectives(self: ArchitectureSearchSpec) -> str | None:
+    name, known = self.task.member[0], self.task.metrics
+    problems = []
+    for field in ("objectives", "constraints"):
+        wanted = [item.metric for item in getattr(self, field) or ()]
+        if unknown := [metric for metric in wanted if metric in LEARNED and metric not in known]:
+            problems.append(f"{field} must be among {', '.join(known)} for {name}, but got {', '.join(unknown)}")
+    return "; ".join(problems) or None
+
+
+def _task_fits_space(self: ArchitectureSearchSpec) -> str | None:
+    (name, settings), space = self.task.member, self.space.member[0] if self.space else None
+    if space is None or space in settings.spaces:
+        return None
+    return f"space must be one of {', '.join(settings.spaces)} for {name}, but got {space}"
+
+
 def _table_has_objectives(self: ArchitectureSearchSpec) -> str | None:
     if self.evaluation is None or self.evaluation.tabular is None or self.objectives is None:
         return None
@@ -151,6 +169,25 @@ def _stop_needs_curve(self: ArchitectureSearchSpec) -> str | None:
 
 
 AGREEMENTS: Final = (
+    *(
+        Rule(
+            expression=f"!has(self.task.{name}) || !has(self.{field}) || self.{field}.all(o, "
+            f"!(o.metric in {cel_list(sorted(LEARNED))}) || o.metric in {cel_list(settings.metrics)})",
+            message=f"{field} must be among {', '.join(settings.metrics)} for {name}",
+            field_path=f".{field}",
+        )
+        for name, settings in TASKS.items()
+        for field in ("objectives", "constraints")
+    ),
+    *(
+        Rule(
+            expression=f"!has(self.task.{name}) || !has(self.space) || "
+            f"{' || '.join(f'has(self.space.{space})' for space in settings.spaces)}",
+            message=f"space must be one of {', '.join(settings.spaces)} for {name}",
+            field_path=".space",
+        )
+        for name, settings in TASKS.items()
+    ),
     *(
         Rule(
             expression=f"!has(self.{field}) || self.{field}.all(item, !has(item.profile) || "
@@ -263,6 +300,8 @@ AGREEMENT_CHECKS: Final = (
     _evaluation_needs_proposals,
     _own_searcher_trains_fully,
     _scores_need_networks,
+    _task_has_objectives,
+    _task_fits_space,
     _table_has_objectives,
     _tables_need_artifacts,
     _shares_weights,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Metric = Literal["accuracy", "loss", "parameters", "flops", "activationMiB", "latencyMs", "throughput", "peakMemoryMiB"]
+Metric = Literal[
+    "accuracy", "f1", "errorRate", "mIoU", "mAP", "mAP50", "bleu", "exactMatch", "tokenAccuracy", "score", "loss",
+    "parameters", "flops", "activationMiB", "latencyMs", "throughput", "peakMemoryMiB",
+]  # fmt: skip
 Goal = Literal["Maximize", "Minimize"]
 
-LEARNED: Final = frozenset({"accuracy", "loss"})
-"""Measured on the selection images by every trial that trains."""
+LEARNED: Final = frozenset({
+    "accuracy", "f1", "errorRate", "mIoU", "mAP", "mAP50", "bleu", "exactMatch", "tokenAccuracy", "score", "loss",
+})  # fmt: skip
+"""Measured on the selection examples by every trial that trains; which of them depends on the task."""
 STATIC: Final = frozenset({"parameters", "flops", "activationMiB"})
 """Counted on the final network without running it, before training starts."""
 MEASURED: Final = frozenset({"latencyMs", "throughput", "peakMemoryMiB"})
@@ -22,6 +27,15 @@ LARGEST: Final = 1e100
 
 DEFAULT_GOALS: Final[dict[Metric, Goal]] = {
     "accuracy": "Maximize",
+    "f1": "Maximize",
+    "errorRate": "Minimize",
+    "mIoU": "Maximize",
+    "mAP": "Maximize",
+    "mAP50": "Maximize",
+    "bleu": "Maximize",
+    "exactMatch": "Maximize",
+    "tokenAccuracy": "Maximize",
+    "score": "Maximize",
     "loss": "Minimize",
     "parameters": "Minimize",
     "flops": "Minimize",
@@ -35,6 +49,11 @@ DEFAULT_GOALS: Final[dict[Metric, Goal]] = {
 def usable(value: float) -> bool:
     """Whether a number from outside can be calculated with; NaN and the infinities cannot."""
     return abs(value) <= LARGEST
+
+
+def test_key(metric: str) -> str:
+    """The key of a metric on the test examples, which only report: `testAccuracy`."""
+    return f"test{metric[0].upper()}{metric[1:]}"
 
 
 def metric_key(metric: str, profile: str | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
 from archsearch.api.base import DecimalString, Fraction, Model, ObjectName, OneOf, PositiveDecimal
+from archsearch.api.metrics import DEFAULT_GOALS, Metric
+from archsearch.api.objective import Objective
 
 RelativePath = Annotated[
     str, StringConstraints(pattern=r"^([A-Za-z0-9_][-A-Za-z0-9_.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)*)?$", max_length=255)
@@ -33,18 +35,27 @@ class Dataset(OneOf):
 
 
 class Training(Model):
-    """The recipe that trains one network from scratch: SGD with a cosine schedule, used by trials and by retraining."""
+    """The recipe that trains one network from scratch, with a cosine schedule, used by trials and by retraining."""
+
+    optimizer: Literal["SGD", "AdamW"] = "SGD"
+    """`SGD` with momentum, or `AdamW` (Loshchilov and Hutter 2019), whose first moment decays by momentum. It trains
+    shared weights as well, but not the supernets of differentiable search."""
 
     batch_size: Annotated[int, Field(ge=2, le=8192)] = 96
-    """Images a step."""
+    """Examples a step."""
     learning_rate: PositiveDecimal = "0.025"
     """The learning rate at the start; a cosine takes it to zero."""
     momentum: Fraction = "0.9"
-    """Momentum of SGD, below 1."""
+    """Momentum of SGD, or the decay of AdamW's first moment; below 1."""
     weight_decay: DecimalString = "0.0003"
-    """Weight decay of SGD."""
+    """Weight decay: with SGD a part of the gradient, with AdamW apart from it."""
     gradient_clip: PositiveDecimal = "5"
     """Largest norm of the gradient; a longer one is shortened."""
+
+
+class ImageTraining(Training):
+    """The same for images."""
+
     augmentation: Literal["None", "Shift", "ShiftFlip"] = "Shift"
     """`Shift`: pad by an eighth and crop at random. `ShiftFlip`: the same and mirrored at random, for photographs;
     never for text or digits. `None`: the images as they are."""
@@ -53,12 +64,18 @@ class Training(Model):
 class ImageClassification(Model):
     """One label for each image. Metrics: accuracy (a fraction of 1) and loss (cross-entropy)."""
 
+    metrics: ClassVar[tuple[Metric, ...]] = ("accuracy", "loss")
+    spaces: ClassVar[tuple[str, ...]] = (
+        "dartsCells", "nasBench201", "nasnetCells", "enasMacro", "mbconvChain", "elasticChain", "resolutionTrellis",
+        "hierarchicalMotifs", "custom",
+    )  # fmt: skip
+
     dataset: Dataset
     """The images and their labels."""
     selection_percent: Annotated[int, Field(ge=5, le=50)] = 20
     """The share of the training images that is set aside to choose between architectures. No weight and no
     architecture parameter is ever trained on it. The test images are used only for the final report."""
-    training: Training = Training()
+    training: ImageTraining = ImageTraining()
     """How a network is trained from scratch."""
 
 
@@ -67,3 +84,34 @@ class Task(OneOf):
 
     image_classification: ImageClassification | None = None
     """One label for each image."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What training is judged by, the field's standard first."""
+        found: tuple[Metric, ...] = self.member[1].metrics
+        return found
+
+    @property
+    def objective(self) -> Objective:
+        """What is to be reached where nothing else is said."""
+        metric = self.metrics[0]
+        return Objective(metric=metric, goal=DEFAULT_GOALS[metric])
+
+    @property
+    def claim(self) -> VolumeSource | None:
+        """Where the data are; None for data that the trial image carries."""
+        found: VolumeSource | None = self.member[1].dataset.volume
+        return found
+
+    @property
+    def training(self) -> Training:
+        """How a network is trained from scratch."""
+        found: Training = self.member[1].training
+        return found
+
+
+TASKS: Final[dict[str, Any]] = {
+    "imageClassification": ImageClassification,
+}
+"""The settings of each task, by its name in a spec: `metrics` are what training is judged by, the field's standard
+first, and `spaces` those whose networks can learn it, the one that is taken where none is named first."""

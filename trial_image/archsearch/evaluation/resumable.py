@@ -28,11 +28,11 @@ class Resumable(Protocol):
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch came to. loss and accuracy: means over the images that it trained on."""
+    """What one epoch came to, over the examples that it trained on. values: the task's metrics by name."""
 
     epoch: int  # epochs trained, this one included
     loss: float
-    accuracy: float
+    values: Mapping[str, float]
 
 
 class EpochTraining(Resumable, Protocol):

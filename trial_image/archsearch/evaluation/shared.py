@@ -6,21 +6,21 @@ from archsearch.evaluation.measure import evaluate, recalibrate
 from archsearch.evaluation.resumable import ShouldStop
 from archsearch.networks import SpaceNetwork
 from archsearch.spaces import Architecture
-from archsearch.tasks import ImageData, Split
+from archsearch.tasks import Split, TaskData
 
 
 def evaluate_shared(
     network: SpaceNetwork,
     architecture: Architecture,
-    data: ImageData,
+    data: TaskData,
     *,
     calibration: Split,
     selection: Split,
     should_stop: ShouldStop = lambda: False,
 ) -> dict[str, float]:
-    """`accuracy` and `loss` of one path of the supernet on the selection images.
+    """The task's metrics and `loss` of one path of the supernet on the selection examples.
 
-    Its BatchNorm statistics are taken anew over the calibration images first: those of the supernet are of all paths
+    Its BatchNorm statistics are taken anew over the calibration examples first: those of the supernet are of all paths
     together. The weights stay as they are; the statistics are left as they were taken. Raises Stopped.
     """
     recalibrate(network, data, calibration, mix=architecture.values)

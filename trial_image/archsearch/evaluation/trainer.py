@@ -1,28 +1,32 @@
-"""Training of one network from scratch: SGD, cosine learning rate, gradient clipping."""
+"""Training of one network from scratch: SGD or AdamW, cosine learning rate, gradient clipping."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from archsearch.api.task import Training
 from archsearch.evaluation.resumable import JSON, EpochReport, ShouldStop, State
 from archsearch.evaluation.seeds import derive, generator
-from archsearch.tasks import ImageData, augment
+from archsearch.tasks import Split, TaskData
 
 ORDER, CHANGES, NETWORK = 0, 1, 2
 """What the random numbers of a place are for."""
+BUFFERS: Final = {"SGD": ("momentum_buffer",), "AdamW": ("step", "exp_avg", "exp_avg_sq")}
+"""What an optimiser remembers of each parameter."""
+ADAM_SECOND: Final = 0.98
+"""The decay of AdamW's second moment, as for Transformers (Vaswani et al. 2017, section 5.3)."""
 
 
 Place = tuple[int, int]
 """Epoch and step."""
-Passes = Callable[[Tensor, Tensor, Place], tuple[Tensor, Tensor]]
-"""What a step computes from images (B, C, H, W), labels (B,) and its place: it adds to the weights' gradients, and
-returns the loss and the logits (B, classes), both detached."""
+Passes = Callable[[Split, Place], tuple[Tensor, Tensor]]
+"""What a step computes from a prepared batch and its place: it adds to the weights' gradients, and returns the loss and
+the outputs, both detached."""
 
 
 class Diverged(RuntimeError):
@@ -33,7 +37,7 @@ class Trainer:
     """Trains a network on the data's weights and architecture parts, and can be interrupted between any two steps.
 
     The learning rate falls from `training.learning_rate` to zero by a cosine over all steps. Batches that would be
-    incomplete are left out; which images these are changes from epoch to epoch. All that is random follows from the
+    incomplete are left out; which examples these are changes from epoch to epoch. All that is random follows from the
     seed and the place (epoch and step), so that a resumed training is bit-equal to an undisturbed one on the same
     machine with the same number of threads. The network must be on its device already; the data follow it.
     passes: what a step computes; one pass of the network where it is left out.
@@ -42,7 +46,7 @@ class Trainer:
     def __init__(
         self,
         network: nn.Module,
-        data: ImageData,
+        data: TaskData,
         training: Training,
         *,
         epochs: int,
@@ -54,18 +58,14 @@ class Trainer:
         self.epochs = epochs
         self.epoch = 0
         self.step = 0  # of the epoch
+        self._loss, self._tally = torch.zeros(()), torch.zeros(())  # of the epoch; `_start_epoch` sets them
         self._seed, self._recipe = seed, training
         self._device = next(network.parameters()).device
         self._data, self._split = data, data.training.to(self._device)
         self._batch = min(training.batch_size, len(self._split))
         self.steps = len(self._split) // self._batch  # of an epoch
         self._parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
-        self._optimiser = torch.optim.SGD(
-            self._parameters.values(),
-            lr=float(training.learning_rate),
-            momentum=float(training.momentum),
-            weight_decay=float(training.weight_decay),
-        )
+        self._optimiser = _optimiser(list(self._parameters.values()), training)
         self._start_epoch()
 
     def learning_rate(self, step: int) -> float:
@@ -85,23 +85,22 @@ class Trainer:
         report = EpochReport(
             epoch=self.epoch,
             loss=float(self._loss) / (self.steps * self._batch),
-            accuracy=int(self._right) / (self.steps * self._batch),
+            values=self._data.values(self._tally),
         )
         self._start_epoch()
         if not math.isfinite(report.loss):
             raise Diverged(
                 f"training diverged: the loss of epoch {self.epoch} is {report.loss}; lower "
-                f"task.imageClassification.training.learningRate ({self._recipe.learning_rate})"
+                f"task.{self._data.name}.training.learningRate ({self._recipe.learning_rate})"
             )
         return report
 
     def state(self) -> State:
-        """The place, the weights and buffers, and the momentum."""
+        """The place, the weights and buffers, and what the optimiser remembers."""
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self._parameters.items():
-            if (buffer := self._optimiser.state[parameter].get("momentum_buffer")) is not None:
-                tensors[f"momentum/{name}"] = buffer
-        tensors["loss"], tensors["right"] = self._loss, self._right
+            tensors |= {f"{kind}/{name}": buffer for kind, buffer in self._optimiser.state[parameter].items()}
+        tensors["loss"], tensors["tally"] = self._loss, self._tally
         place: dict[str, JSON] = {"epoch": self.epoch, "step": self.step, "epochs": self.epochs, "seed": self._seed}
         return tensors, place
 
@@ -119,39 +118,48 @@ class Trainer:
         load_network(self.network, {k.removeprefix("network/"): v for k, v in tensors.items() if k[:8] == "network/"})
         self._optimiser.state.clear()
         for name, parameter in self._parameters.items():
-            if (buffer := tensors.get(f"momentum/{name}")) is not None:
+            for kind in BUFFERS[self._recipe.optimizer]:
+                if (buffer := tensors.get(f"{kind}/{name}")) is None:
+                    continue
                 # Laid out as the parameter, because the order of summation follows the layout.
-                copy = torch.empty_like(parameter, memory_format=torch.preserve_format).detach()
-                self._optimiser.state[parameter]["momentum_buffer"] = copy.copy_(buffer)
-        self._loss, self._right = tensors["loss"].to(self._device), tensors["right"].to(self._device)
+                own = parameter.new_empty(()) if kind == "step" else torch.empty_like(parameter).detach()
+                self._optimiser.state[parameter][kind] = own.detach().copy_(buffer)
+        if (tally := tensors["tally"]).shape != self._tally.shape:
+            raise ValueError(f"tally must have {len(self._tally)} counts, but has the shape {tuple(tally.shape)}")
+        self._loss, self._tally = tensors["loss"].to(self._device), tally.to(self._device)
         self.epoch, self.step = epoch, step
 
     def _start_epoch(self) -> None:
         self.step = 0
         self._loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._right = torch.zeros((), dtype=torch.int64, device=self._device)
+        self._tally = torch.zeros(self._data.counts, dtype=torch.int64, device=self._device)
 
     def _train(self, index: Tensor) -> None:
-        """One step on the images at `index`."""
+        """One step on the examples at `index`."""
         torch.manual_seed(derive(self._seed, self.epoch, self.step, NETWORK))  # for whatever is random in the network
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate(self.epoch * self.steps + self.step)
         changes = generator(self._seed, self.epoch, self.step, CHANGES)
-        images = self._data.normalise(augment(self._split.images[index], self._recipe.augmentation, changes))
-        labels = self._split.labels[index]
+        batch = self._data.prepare(self._split.at(index), changes)
         self._optimiser.zero_grad()
-        images = images.contiguous(memory_format=torch.channels_last)
-        loss, logits = self._passes(images, labels, (self.epoch, self.step))
+        loss, outputs = self._passes(batch, (self.epoch, self.step))
         nn.utils.clip_grad_norm_(self._parameters.values(), float(self._recipe.gradient_clip))
         self._optimiser.step()
         self._loss += loss * len(index)
-        self._right += (logits.argmax(1) == labels).sum()
+        self._tally = self._tally + self._data.tally(outputs, batch.targets)
 
-    def _one_pass(self, images: Tensor, labels: Tensor, _place: Place) -> tuple[Tensor, Tensor]:
-        logits = self.network(images)
-        loss = functional.cross_entropy(logits, labels)
+    def _one_pass(self, batch: Split, _place: Place) -> tuple[Tensor, Tensor]:
+        outputs = self.network(batch.inputs)
+        loss = self._data.loss(outputs, batch.targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), logits.detach()
+        return loss.detach(), outputs.detach()
+
+
+def _optimiser(parameters: list[nn.Parameter], training: Training) -> torch.optim.Optimizer:
+    rate, decay, momentum = (float(x) for x in (training.learning_rate, training.weight_decay, training.momentum))
+    if training.optimizer == "AdamW":
+        return torch.optim.AdamW(parameters, lr=rate, betas=(momentum, ADAM_SECOND), weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay)
 
 
 def load_network(network: nn.Module, weights: dict[str, Tensor]) -> None:

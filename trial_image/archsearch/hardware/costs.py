@@ -33,14 +33,14 @@ class CostTable(Model):
     """`latencyMs`, `parameters`, `flops` or `activationMiB`."""
     space: Annotated[str, StringConstraints(max_length=64)]
     """The hash of the space."""
-    shape: tuple[int, int, int]
-    """Channels, height and width of the images."""
+    shape: tuple[int, ...]
+    """Of a network's first input: of images channels, height and width."""
     device: str = ""
     """What it was measured on; empty for what is counted."""
     runtime: str = ""
     """What ran the networks."""
     batch_size: Annotated[int, Field(ge=1)] = 1
-    """Images at once."""
+    """Examples at once."""
     source: str = ""
     """Where the figures are from, and under which licence, where others have published them."""
     networks: Annotated[int, Field(ge=0)]
@@ -97,7 +97,7 @@ def fit(
     networks: int,
     *,
     metric: str,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     seed: int = 0,
     device: str = "",
     runtime: str = "",

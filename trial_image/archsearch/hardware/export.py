@@ -4,73 +4,79 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from archsearch.tasks import normalise
+from archsearch.api.signature import Signature
+from archsearch.networks.inputs import Inputs, each, normalised, random_inputs, tensors
 
-INPUT, OUTPUT = "images", "logits"
+OUTPUT = "outputs"
 BATCHES = (1, 2, 7, 16)
 """Batch sizes of the comparison; none is the one that was traced."""
 
 
 class Deployed(nn.Module):
-    """A network with the normalisation of its input: float32 images (N, C, H, W) on the scale 0 to 255 in, logits out.
+    """A network with the normalisation of its inputs: numbers are float32 on the scale of the data, tokens int64.
 
-    mean and std: of each channel of the training images, on the same scale.
+    Each input of the signature is an argument of its own.
     """
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, network: nn.Module, signature: Signature) -> None:
         super().__init__()
-        self.network, self.mean, self.std = network, mean, std
+        self.network, self.signature = network, signature
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, classes)."""
-        logits: Tensor = self.network(normalise(images, self.mean, self.std))
-        return logits
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The network's outputs."""
+        outputs: Tensor = self.network(normalised(self.signature, inputs if len(inputs) > 1 else inputs[0]))
+        return outputs
 
 
-def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path, images: Tensor | None = None) -> float:
-    """Write the network with its weights to one ONNX file, for any number of images, and run it.
+def export_onnx(model: Deployed, path: Path, examples: Inputs | None = None) -> float:
+    """Write the model with its weights to one ONNX file, for any number of examples, and run it.
 
-    images: (N, C, H, W) of 0 to 255 to compare with; random ones where they are left out. For a deep network they
-    should be real: far from what its normalisations have seen, its outputs are in the thousands, and so is rounding.
+    The inputs have the names of the signature, the output is called `outputs`. examples: to compare with, on the scale
+    of the data; random ones where they are left out. For a deep network they should be real: far from what its
+    normalisations have seen, its outputs are in the thousands, and so is rounding.
     Returns the largest absolute difference between ONNX Runtime's outputs and PyTorch's on the CPU, over batches of
     several sizes, NaN where one is not a number; the caller decides what is too much. The network is left in evaluation
     mode.
     """
-    network.eval()
-    example = torch.rand(3, *shape) * 255
+    model.eval()
+    signature = model.signature
+    example = _numbers(random_inputs(signature, 3))
+    batch = torch.export.Dim("batch", min=1, max=2**20)
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # the exporter's, about its own insides
         program = torch.onnx.export(
-            network, (example,), dynamo=True, input_names=[INPUT], output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=2**20)},), verbose=False,
+            model, example, dynamo=True, input_names=[item.name for item in signature.inputs],
+            output_names=[OUTPUT], dynamic_shapes=(tuple({0: batch} for _ in example),), verbose=False,
         )  # fmt: skip
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where in which source file it comes from: larger than the graph
     program.save(path, external_data=False)
-    return difference(network, shape, path, images)
+    return difference(model, path, examples)
 
 
 @torch.inference_mode()
-def difference(network: nn.Module, shape: tuple[int, int, int], path: Path, images: Tensor | None = None) -> float:
-    """The largest absolute difference between the file's outputs and the network's; NaN where one is not a number."""
+def difference(model: Deployed, path: Path, examples: Inputs | None = None) -> float:
+    """The largest absolute difference between the file's outputs and the model's; NaN where one is not a number."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # its own guess binds to cores that a pod may not use
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    differences = []
-    for batch in _batches(shape, images):
-        expected = network(batch)
-        (found,) = session.run([OUTPUT], {INPUT: batch.numpy()})
+    names = [item.name for item in model.signature.inputs]
+    differences, start = [], 0
+    for size in BATCHES:
+        batch = _numbers(_examples(model.signature, examples, start, size))
+        start += size
+        expected = model(*batch)
+        (found,) = session.run([OUTPUT], {name: x.numpy() for name, x in zip(names, batch, strict=True)})
         if found.shape != tuple(expected.shape):
             return float("inf")
         with np.errstate(invalid="ignore"):  # one infinity less another is not a number
@@ -78,15 +84,15 @@ def difference(network: nn.Module, shape: tuple[int, int, int], path: Path, imag
     return float(np.max(differences))  # unlike Python's own max, it keeps what is not a number
 
 
-def _batches(shape: tuple[int, int, int], images: Tensor | None) -> Iterator[Tensor]:
-    """Batches of the sizes in BATCHES, from the images, or random where there are none."""
-    generator, start = torch.Generator().manual_seed(0), 0
-    for size in BATCHES:
-        if images is None:
-            yield torch.randint(0, 256, (size, *shape), generator=generator).float()
-        else:
-            yield images[(start + torch.arange(size)) % len(images)].float()
-        start += size
+def _examples(signature: Signature, examples: Inputs | None, start: int, size: int) -> Inputs:
+    if examples is None:
+        return random_inputs(signature, size)
+    return each(lambda x: x[(start + torch.arange(size)) % len(x)], examples)
+
+
+def _numbers(inputs: Inputs) -> tuple[Tensor, ...]:
+    """As an exported model takes them."""
+    return tuple(x if x.dtype == torch.int64 else x.float() for x in tensors(inputs))
 
 
 class _quiet:  # noqa: N801 - used like a function

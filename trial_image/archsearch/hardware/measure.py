@@ -7,32 +7,35 @@ import time
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from archsearch.api.search import HardwareProfile, Latency, Profile
 from archsearch.hardware.count import count
 from archsearch.hardware.device import device_name, found_device
 from archsearch.hardware.memory import peak_memory
+from archsearch.networks.inputs import Inputs, each, laid_out, repeated, tensors
 
 
 def measure(
-    network: nn.Module, shape: tuple[int, int, int], profile: Profile, device: torch.device | None = None
+    network: nn.Module, inputs: Inputs, profile: Profile, device: torch.device | None = None
 ) -> HardwareProfile:
-    """Run the network in evaluation mode on random batches of `profile.batch_size` images (C, H, W).
+    """Run the network in evaluation mode on batches of `profile.batch_size` examples.
+
+    inputs: examples of what it takes, which are repeated where there are fewer.
 
     Latency is that of one batch, each run timed on its own after `profile.warmup` runs: by the wall clock on the CPU,
     by events on CUDA, where a run starts when the one before has ended. Throughput is the batch size over the mean.
     Memory: see `peak_memory`; it is measured first, on the very first runs. The network given is left as it was.
     """
     device = device or found_device()
-    parameters, flops = count(copy.deepcopy(network).to("meta"), shape)
+    parameters, flops = count(copy.deepcopy(network).to("meta"), inputs)
     network = on_device(network, device)
-    images = random_images(shape, profile, device)
+    batch = batch_of(inputs, profile, device)
     with torch.inference_mode():
-        memory = peak_memory(network, lambda: [network(images) for _ in range(2)])
+        memory = peak_memory(network, lambda: [network(batch) for _ in range(2)])
         for _ in range(profile.warmup):
-            network(images)
-        seconds = np.array([seconds_of(network, images) for _ in range(profile.iterations)])
+            network(batch)
+        seconds = np.array([seconds_of(network, batch) for _ in range(profile.iterations)])
     p50, p95, p99 = (float(value) for value in np.percentile(seconds * 1000, (50, 95, 99)))
     return HardwareProfile(
         profile=profile.name,
@@ -53,22 +56,23 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
     return copied.eval()
 
 
-def random_images(shape: tuple[int, int, int], profile: Profile, device: torch.device) -> Tensor:
-    """A batch (B, C, H, W) of the profile's size."""
-    return torch.rand(profile.batch_size, *shape, device=device).contiguous(memory_format=torch.channels_last)
+def batch_of(inputs: Inputs, profile: Profile, device: torch.device) -> Inputs:
+    """A batch of the profile's size, on the device, laid out as it is measured."""
+    return laid_out(each(lambda x: x.to(device), repeated(inputs, profile.batch_size)))
 
 
-def seconds_of(network: nn.Module, images: Tensor) -> float:
+def seconds_of(network: nn.Module, batch: Inputs) -> float:
     """Of one run: by the wall clock on the CPU, by events on CUDA."""
-    if images.device.type != "cuda":
+    device = tensors(batch)[0].device
+    if device.type != "cuda":
         before = time.perf_counter()
-        network(images)
+        network(batch)
         return time.perf_counter() - before
-    with torch.cuda.device(images.device):  # events are recorded on the current device
+    with torch.cuda.device(device):  # events are recorded on the current device
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         start.record()
-        network(images)
+        network(batch)
         end.record()
         end.synchronize()
         return float(start.elapsed_time(end)) / 1000

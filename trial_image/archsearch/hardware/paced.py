@@ -8,7 +8,8 @@ from torch import nn
 
 from archsearch.api.search import Profile
 from archsearch.hardware.device import found_device
-from archsearch.hardware.measure import on_device, random_images, seconds_of
+from archsearch.hardware.measure import batch_of, on_device, seconds_of
+from archsearch.networks.inputs import Inputs
 
 
 class Paced:
@@ -21,15 +22,15 @@ class Paced:
     def __init__(
         self,
         reference: nn.Module,
-        shape: tuple[int, int, int],
+        inputs: Inputs,
         profile: Profile,
         device: torch.device | None = None,
     ) -> None:
-        """shape: of an image. profile: says how many of them are a batch, and how many runs there are."""
+        """inputs: examples of what networks take. profile: says how many are a batch, and how many runs there are."""
         device = device or found_device()
         self._profile, self._device = profile, device
         self._reference = on_device(reference, device)
-        self._images = random_images(shape, profile, device)
+        self._batch = batch_of(inputs, profile, device)
         self._references: list[float] = []
 
     def __call__(self, network: nn.Module) -> float:
@@ -38,10 +39,10 @@ class Paced:
         pairs = np.empty((self._profile.iterations, 2))
         with torch.inference_mode():
             for _ in range(self._profile.warmup):
-                network(self._images)
-                self._reference(self._images)
+                network(self._batch)
+                self._reference(self._batch)
             for index in range(len(pairs)):
-                pairs[index] = [seconds_of(each, self._images) for each in (network, self._reference)]
+                pairs[index] = [seconds_of(each, self._batch) for each in (network, self._reference)]
         self._references.append(float(np.median(pairs[:, 1])))
         return float(np.median(pairs[:, 0] / pairs[:, 1]))
 

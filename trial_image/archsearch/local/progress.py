@@ -198,8 +198,10 @@ def ending(trial: Trial, search: Search) -> tuple[str, str]:
     if trial.spec.work == "Retrain":
         wanted = [name for name in metrics if name.startswith("test")]
     elif trial.spec.work == "Preflight":
-        images = ", ".join(f"{metrics[f'{part}Images']:,.0f} {part}" for part in PARTS if f"{part}Images" in metrics)
-        return state, f"{metrics.get('classes', 0):.0f} classes; images: {images}"
+        examples = ", ".join(
+            f"{metrics[f'{part}Examples']:,.0f} {part}" for part in PARTS if f"{part}Examples" in metrics
+        )
+        return state, f"{metrics.get('classes', 0):.0f} classes; examples: {examples}"
     elif trial.spec.work not in SEARCH_KINDS:
         wanted = list(metrics)
     return state, ", ".join(f"{name} {metrics[name]:.4g}" for name in wanted if name in metrics)

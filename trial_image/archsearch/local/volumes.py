@@ -41,11 +41,12 @@ def bind_volumes(
     found: dict[str, Path] = {}
     if data is not None:
         found[data] = _folder(data, "the data are", known)
-        inside = search.spec.task.member[1].dataset.volume.path
+        assert search.spec.task.claim is not None  # noqa: S101 - its name is known
+        inside = search.spec.task.claim.path
         if not (known[data] / inside).exists():
             raise CannotStart(
-                f"task.imageClassification.dataset.volume.path: there is no {inside} in {known[data]}, which stands "
-                f"for the claim {data}"
+                f"task.{search.spec.task.member[0]}.dataset.volume.path: there is no {inside} in {known[data]}, which "
+                f"stands for the claim {data}"
             )
     if table is not None:
         found[table] = _folder(table, "the table is", known)

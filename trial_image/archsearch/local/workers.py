@@ -98,7 +98,7 @@ class Workers:
             execution = process.execution(now)
             if self.search.spec.early_stopping is None or trial.spec.work != "Train":
                 return execution
-            metric = learned_objective(self.search.spec.objectives or ()).metric
+            metric = learned_objective(self.search.spec).metric
             curve = self._curves.setdefault(trial.name, Curve(self.folder.log(trial.name), metric))
             return replace(execution, curve=curve.points())
         if (result := self._left_behind(trial)) is not None:

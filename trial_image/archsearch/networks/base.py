@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.networks.chooser import Alternatives, Mix
+from archsearch.networks.inputs import Inputs
 from archsearch.networks.operations import Operation
 
 
 class SpaceNetwork(nn.Module):
-    """Images (N, C, H, W) to logits (N, classes). A supernet takes the mix of its choices as well.
+    """From a batch of inputs to outputs, as a signature says. A supernet takes the mix of its choices as well.
 
     The mix is no parameter: a network has weights, and whoever trains it decides what is mixed.
     """
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
-        """The logits."""
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
+        """The outputs, for images the logits (N, classes)."""
         raise NotImplementedError
 
 
@@ -32,9 +33,9 @@ class StagedNetwork(SpaceNetwork):
     last: nn.Module
     classifier: nn.Module
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes)."""
-        x = self.stem(images)
+        x = self.stem(inputs)
         for index, stage in enumerate(self.stages):
             if index:
                 x = self.reductions[index - 1](x)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
+from archsearch.api.signature import Signature, image_signature
 from archsearch.api.space import (
     CustomSpace,
     DartsCells,
@@ -37,9 +38,6 @@ from archsearch.networks.trellis import TrellisNetwork
 from archsearch.spaces import Architecture, Space
 
 Stack = Literal["search", "final"]
-Shape = tuple[int, int, int]
-"""Channels, height and width of an image."""
-
 NETWORKS: Final[dict[type, Any]] = {
     DartsCells: partial(DartsNetwork, cell=FusedCell),
     NasBench201: NasBench201Network,
@@ -53,12 +51,14 @@ NETWORKS: Final[dict[type, Any]] = {
 }
 """The network of each space, by the type of its settings."""
 
+TRACED: Final = image_signature((3, 32, 32), 10)
+"""What a network is built for where only its choices matter."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""
 
 
 def network(
-    space: Space, architecture: Architecture, *, stack: Stack, shape: Shape, classes: int, affine: bool = True
+    space: Space, architecture: Architecture, *, stack: Stack, signature: Signature, affine: bool = True
 ) -> SpaceNetwork:
     """The network of one architecture, with new weights from torch's global generator.
 
@@ -67,7 +67,7 @@ def network(
     Raises ValueError where the architecture does not answer exactly what the network asks.
     """
     chooser = Fixed(architecture)
-    built = _build(space, chooser, stack, shape, classes, affine)
+    built = _build(space, chooser, stack, signature, affine)
     if unasked := architecture.values.keys() - chooser.asked:
         raise ValueError(
             f"the network of {space.name} must ask for every choice, but not for {', '.join(sorted(unasked))}"
@@ -76,15 +76,15 @@ def network(
 
 
 def supernet(
-    space: Space, *, shape: Shape, classes: int, partial_channels: int = 1, auxiliary_skip: bool = False
+    space: Space, *, signature: Signature, partial_channels: int = 1, auxiliary_skip: bool = False
 ) -> SpaceNetwork:
-    """The network that holds every operation on every edge, called with images and a mix.
+    """The network that holds every operation on every edge, called with inputs and a mix.
 
     Its parameters are the network weights only; its batch normalisations in the cells have none.
     space: a copy with fewer alternatives gives a supernet of these. Options as in Super, ValueError too.
     """
     chooser = Super(space, partial_channels=partial_channels, auxiliary_skip=auxiliary_skip)
-    return _build(space, chooser, "search", shape, classes, affine=False)
+    return _build(space, chooser, "search", signature, affine=False)
 
 
 def inherit(network: nn.Module, shared: Mapping[str, Tensor]) -> None:
@@ -108,7 +108,7 @@ def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
     """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
     chooser = Trace()
     with torch.device("meta"):
-        _build(space, chooser, "search", (3, 32, 32), 10, affine=False)
+        _build(space, chooser, "search", TRACED, affine=False)
     return chooser.asked
 
 
@@ -123,7 +123,7 @@ def check_custom(space: Space) -> None:
         with torch.device("meta"):
             chooser = Fixed(architecture)
             try:
-                _build(space, chooser, "search", (3, 32, 32), 10, affine=True)
+                _build(space, chooser, "search", TRACED, affine=True)
             except WrongNetwork as error:
                 if not isinstance(error.__cause__, KeyError) or error.__cause__.args[0] not in chooser.asked:
                     raise
@@ -134,10 +134,8 @@ def check_custom(space: Space) -> None:
             )
 
 
-def _build(space: Space, chooser: Chooser, stack: Stack, shape: Shape, classes: int, affine: bool) -> SpaceNetwork:
+def _build(space: Space, chooser: Chooser, stack: Stack, signature: Signature, affine: bool) -> SpaceNetwork:
     settings: Any = space.settings
     size = settings.search if stack == "search" else settings.final
-    built: SpaceNetwork = NETWORKS[type(settings)](
-        chooser, settings, size, image_channels=shape[0], classes=classes, affine=affine
-    )
+    built: SpaceNetwork = NETWORKS[type(settings)](chooser, settings, size, signature=signature, affine=affine)
     return built

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import ChainSize, ChainStem, ElasticChain, MbconvChain
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chooser import Alternatives, Chooser, Mix
+from archsearch.networks.inputs import Inputs
 from archsearch.spaces.mbconv import SKIP, Place, block, places
 
 
@@ -62,19 +64,18 @@ class ChainNetwork(SpaceNetwork):
         stages: Sequence[nn.Module],
         outputs: int,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
     ) -> None:
         super().__init__()
         head = scaled(settings.head_channels, size.width_percent)
-        self.stem = _stem(settings.stem, size.width_percent, image_channels)
+        self.stem = _stem(settings.stem, size.width_percent, signature.shape[0])
         self.stages = nn.ModuleList(stages)
         self.head = nn.Sequential(convolution(outputs, head, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = nn.Linear(head, classes)
+        self.classifier = nn.Linear(head, signature.classes)
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes)."""
-        x = self.stem(images)
+        x = self.stem(inputs)
         for stage in self.stages:
             x = stage(x, mix)
         logits: Tensor = self.classifier(self.head(x))
@@ -126,7 +127,7 @@ class Mbconv(nn.Module):
 
 
 def mbconv_network(
-    chooser: Chooser, settings: MbconvChain, size: ChainSize, *, image_channels: int, classes: int, affine: bool
+    chooser: Chooser, settings: MbconvChain, size: ChainSize, *, signature: Signature, affine: bool
 ) -> ChainNetwork:
     """The network of a chain whose layers are blocks, or skipped."""
 
@@ -154,4 +155,4 @@ def mbconv_network(
 
     stages = [Stage(layer(place) for place in stage) for stage in places(settings)]
     outputs = scaled(settings.stages[-1].channels, size.width_percent)
-    return ChainNetwork(settings, size, stages, outputs, image_channels=image_channels, classes=classes)
+    return ChainNetwork(settings, size, stages, outputs, signature=signature)

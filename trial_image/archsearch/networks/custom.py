@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 from torch import nn
 
 from archsearch.api.base import ChoiceValue
+from archsearch.api.signature import Signature
 from archsearch.api.space import CustomSpace
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chooser import Chooser
@@ -40,14 +41,13 @@ def custom_network(
     settings: CustomSpace,
     size: Mapping[str, str],
     *,
-    image_channels: int,
-    classes: int,
+    signature: Signature,
     affine: bool,
 ) -> SpaceNetwork:
     """The user's network. Raises WrongNetwork where there is none, or where it cannot be made."""
     made = _class(settings.module)
     try:
-        built = made(chooser, dict(size), image_channels=image_channels, classes=classes, affine=affine)
+        built = made(chooser, dict(size), image_channels=signature.shape[0], classes=signature.classes, affine=affine)
     except Exception as error:
         raise WrongNetwork(f"{FIELD}: {settings.module} cannot be made ({type(error).__name__}: {error})") from error
     return cast("SpaceNetwork", built)

@@ -10,9 +10,11 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import CellStack, DartsCells
 from archsearch.networks.base import SpaceNetwork, alternatives, weighted_sum
 from archsearch.networks.chooser import Chooser, Mix, connected
+from archsearch.networks.inputs import Inputs
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
 
@@ -85,14 +87,15 @@ class DartsNetwork(SpaceNetwork):
         settings: DartsCells,
         stack: CellStack,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
         affine: bool,
         cell: type[Cell] = Cell,
     ) -> None:
         super().__init__()
         outputs = STEM_MULTIPLIER * stack.channels
-        self.stem = nn.Sequential(nn.Conv2d(image_channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
+        self.stem = nn.Sequential(
+            nn.Conv2d(signature.shape[0], outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+        )
         self.cells = nn.ModuleList()
         inputs, channels, previous_reduces = (outputs, outputs), stack.channels, False
         for index in range(stack.cells):
@@ -111,11 +114,11 @@ class DartsNetwork(SpaceNetwork):
             )
             inputs, previous_reduces = (inputs[1], settings.nodes * channels), reduces
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(inputs[1], classes)
+        self.classifier = nn.Linear(inputs[1], signature.classes)
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes)."""
-        before_previous = previous = self.stem(images)
+        before_previous = previous = self.stem(inputs)
         for cell in self.cells:
             before_previous, previous = previous, cell(before_previous, previous, mix)
         logits: Tensor = self.classifier(self.pool(previous).flatten(1))

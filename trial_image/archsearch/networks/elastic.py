@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import ChainSize, ElasticChain
 from archsearch.networks.chains import ChainNetwork, scaled
 from archsearch.networks.chooser import Chooser, Mix, Number
@@ -115,8 +116,7 @@ def elastic_network(
     settings: ElasticChain,
     size: ChainSize,
     *,
-    image_channels: int,
-    classes: int,
+    signature: Signature,
     affine: bool,  # noqa: ARG001 - nothing is mixed, so that normalisations have parameters in the supernet as well
 ) -> ChainNetwork:
     """The network of an elastic chain; the largest one is the supernet."""
@@ -138,4 +138,4 @@ def elastic_network(
         ]
         stages.append(ElasticStage(depth, layers))
     outputs = scaled(given[-1], size.width_percent)
-    return ChainNetwork(settings, size, stages, outputs, image_channels=image_channels, classes=classes)
+    return ChainNetwork(settings, size, stages, outputs, signature=signature)

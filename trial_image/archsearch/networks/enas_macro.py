@@ -11,9 +11,11 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import EnasMacro, MacroSize
 from archsearch.networks.base import SpaceNetwork, alternatives, weighed
 from archsearch.networks.chooser import Chooser, Mix
+from archsearch.networks.inputs import Inputs
 from archsearch.networks.joined import Projection
 from archsearch.networks.operations import ENAS_OPERATIONS, ReluConvNorm
 from archsearch.spaces.enas_macro import BITS, OPERATIONS, operation_name, skip_name
@@ -64,15 +66,14 @@ class EnasMacroNetwork(SpaceNetwork):
         settings: EnasMacro,
         size: MacroSize,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
         affine: bool,
     ) -> None:
         super().__init__()
         self._reductions = (settings.layers // 3, 2 * settings.layers // 3)
         channels = [size.channels * 2 ** sum(at <= i for at in self._reductions) for i in range(settings.layers)]
         self.stem = nn.Sequential(
-            nn.Conv2d(image_channels, channels[0], 3, padding=1, bias=False), nn.BatchNorm2d(channels[0])
+            nn.Conv2d(signature.shape[0], channels[0], 3, padding=1, bias=False), nn.BatchNorm2d(channels[0])
         )
         # The ceiling makes a map of odd size come out as large as from a strided convolution.
         self.pool = nn.AvgPool2d(2, ceil_mode=True)
@@ -88,11 +89,11 @@ class EnasMacroNetwork(SpaceNetwork):
             for index in range(settings.layers)
         )
         self.last = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = nn.Linear(channels[-1], classes)
+        self.classifier = nn.Linear(channels[-1], signature.classes)
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes)."""
-        x: Tensor = self.stem(images)
+        x: Tensor = self.stem(inputs)
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index in self._reductions:

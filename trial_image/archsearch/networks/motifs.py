@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import HierarchicalMotifs, StageStack
 from archsearch.networks.base import StagedNetwork, add, alternatives
 from archsearch.networks.chooser import Chooser, Mix
@@ -86,14 +87,13 @@ class MotifNetwork(StagedNetwork):
         settings: HierarchicalMotifs,
         stack: StageStack,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
         affine: bool,  # noqa: ARG002 - nothing is mixed, so that normalisations have parameters in the supernet as well
     ) -> None:
         super().__init__()
         channels = stack.channels
         self.stem = nn.Sequential(
-            nn.Conv2d(image_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(signature.shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         self.reductions, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage in range(STAGES):
@@ -102,7 +102,7 @@ class MotifNetwork(StagedNetwork):
                 channels *= 2
             self.stages.append(nn.ModuleList(Cell(chooser, settings, channels) for _ in range(stack.cells)))
         self.last = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = nn.Linear(channels, classes)
+        self.classifier = nn.Linear(channels, signature.classes)
 
 
 def _reduction(channels: int) -> nn.Sequential:

@@ -6,6 +6,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import NasBench201, StageStack
 from archsearch.networks.base import StagedNetwork, add, alternatives
 from archsearch.networks.chooser import Chooser, Mix
@@ -46,14 +47,13 @@ class NasBench201Network(StagedNetwork):
         settings: NasBench201,  # noqa: ARG002 - the cell has nothing to set; every network is built alike
         stack: StageStack,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
         affine: bool,
     ) -> None:
         super().__init__()
         channels = stack.channels
         self.stem = nn.Sequential(
-            nn.Conv2d(image_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(signature.shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         self.reductions = nn.ModuleList()
         self.stages = nn.ModuleList()
@@ -63,4 +63,4 @@ class NasBench201Network(StagedNetwork):
                 channels *= 2
             self.stages.append(nn.ModuleList(Cell(chooser, channels, affine) for _ in range(stack.cells)))
         self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = nn.Linear(channels, classes)
+        self.classifier = nn.Linear(channels, signature.classes)

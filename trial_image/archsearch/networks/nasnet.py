@@ -16,10 +16,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import CellStack, NasnetCells
 from archsearch.networks.base import SpaceNetwork, add, alternatives, weighed
 from archsearch.networks.chooser import Chooser, Mix, Number
 from archsearch.networks.darts import STEM_MULTIPLIER
+from archsearch.networks.inputs import Inputs
 from archsearch.networks.joined import Joined, Projection
 from archsearch.networks.operations import NASNET_OPERATIONS
 from archsearch.spaces.nasnet import SIDES, operation_name, source_name
@@ -110,13 +112,12 @@ class NasnetNetwork(SpaceNetwork):
         settings: NasnetCells,
         stack: CellStack,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
         affine: bool,
     ) -> None:
         super().__init__()
         stem = STEM_MULTIPLIER * stack.channels
-        self.stem = nn.Sequential(nn.Conv2d(image_channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
+        self.stem = nn.Sequential(nn.Conv2d(signature.shape[0], stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
         self.cells = nn.ModuleList()
         inputs, channels, previous_reduces = ({"stem": stem}, {"stem": stem}), stack.channels, False
         for index in range(stack.cells):
@@ -134,12 +135,12 @@ class NasnetNetwork(SpaceNetwork):
             self.cells.append(cell)
             inputs, previous_reduces = (inputs[1], cell.outputs), reduces
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = Joined(inputs[1], classes)
-        self.bias = nn.Parameter(torch.zeros(classes))
+        self.classifier = Joined(inputs[1], signature.classes)
+        self.bias = nn.Parameter(torch.zeros(signature.classes))
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes)."""
-        before_previous = previous = {"stem": self.stem(images)}
+        before_previous = previous = {"stem": self.stem(inputs)}
         for cell in self.cells:
             before_previous, previous = previous, cell(before_previous, previous, mix)
         pooled = self.pool(F.relu(torch.cat(list(previous.values()), dim=1)))

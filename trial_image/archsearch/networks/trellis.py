@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from archsearch.api.signature import Signature
 from archsearch.api.space import ResolutionTrellis, TrellisSize
 from archsearch.networks.base import SpaceNetwork, add, alternatives, weighed, weighted_sum
 from archsearch.networks.chooser import Chooser, Mix, connected
+from archsearch.networks.inputs import Inputs
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
 from archsearch.spaces.trellis import CELL, following, path_name
@@ -116,14 +118,13 @@ class TrellisNetwork(SpaceNetwork):
         settings: ResolutionTrellis,
         size: TrellisSize,
         *,
-        image_channels: int,
-        classes: int,
+        signature: Signature,
         affine: bool,
     ) -> None:
         super().__init__()
         self._levels = settings.levels
         channels = [size.channels * 2**level for level in range(settings.levels)]
-        self.stem = _stem(image_channels, settings.nodes * channels[0], settings.stem_reductions)
+        self.stem = _stem(signature.shape[0], settings.nodes * channels[0], settings.stem_reductions)
         known = {0: (settings.nodes * channels[0], settings.nodes * channels[0])}  # by level: of output, of first input
         self.layers, self._paths = nn.ModuleList(), []
         for layer in range(settings.layers):
@@ -142,16 +143,16 @@ class TrellisNetwork(SpaceNetwork):
             known = {level: (settings.nodes * channels[level], channels[level]) for level in reached}
         # One bias: what lies on no path adds nothing at all.
         self.classifiers = nn.ModuleDict(
-            {str(level): nn.Linear(outputs, classes, bias=False) for level, (outputs, _) in known.items()}
+            {str(level): nn.Linear(outputs, signature.classes, bias=False) for level, (outputs, _) in known.items()}
         )
-        self.bias = nn.Parameter(torch.zeros(classes))
+        self.bias = nn.Parameter(torch.zeros(signature.classes))
 
-    def features(self, images: Tensor, mix: Mix | None = None) -> dict[int, Tensor]:
+    def features(self, inputs: Inputs, mix: Mix | None = None) -> dict[int, Tensor]:
         """The last layer's maps by level: one in a fixed network, in a mixture each with the weight of its paths.
 
         Of level s they are (N, nodes x channels x 2^s, H / 2^s, W / 2^s), rounded up, H and W being the stem's.
         """
-        stem: Tensor = self.stem(images)
+        stem: Tensor = self.stem(inputs)
         sizes = [(stem.shape[-2], stem.shape[-1])]
         for _ in range(self._levels - 1):
             sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
@@ -167,9 +168,9 @@ class TrellisNetwork(SpaceNetwork):
             }
         return {level: state.output for level, state in states.items()}
 
-    def forward(self, images: Tensor, mix: Mix | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes)."""
-        maps = self.features(images, mix)
+        maps = self.features(inputs, mix)
         return add(self.classifiers[str(level)](found.mean((2, 3))) for level, found in maps.items()) + self.bias
 
 

@@ -62,7 +62,7 @@ def resolve(
     runs.
     """
     spec = _chosen(spec, settled)
-    objectives = spec.objectives or (Objective(metric="accuracy"),)
+    objectives = spec.objectives or (spec.task.objective,)
     trial = spec.trial if spec.trial.image else spec.trial.model_copy(update={"image": image})
     algorithm = spec.algorithm
     if algorithm is not None and algorithm.differentiable is not None:
@@ -111,6 +111,9 @@ def _chosen(spec: ArchitectureSearchSpec, settled: Mapping[str, Any] | None) -> 
 
 def _space(spec: ArchitectureSearchSpec) -> Space:
     """The space of the rules."""
+    name, settings = spec.task.member
+    if name != "imageClassification":
+        return Space.model_validate({settings.spaces[0]: {}})
     return Space(mbconv_chain=MbconvChain()) if _hardware(spec) else Space(darts_cells=DartsCells())
 
 
@@ -190,6 +193,8 @@ def _hardware(spec: ArchitectureSearchSpec) -> bool:
 
 
 def _why_space(spec: ArchitectureSearchSpec) -> str:
+    if (name := spec.task.member[0]) != "imageClassification":
+        return f"it is the space of {name}"
     if _hardware(spec):
         return "latency, throughput or memory matters: the layers of a chain differ far more in it than cells do"
     return "nothing but accuracy and size matters: cells that are repeated are the space of most published results"

@@ -54,7 +54,7 @@ def paths_of(search: Search, data: str, artifacts: str, table: str) -> Paths:
 
 def data_claim(search: Search) -> str | None:
     """The claim that holds the data; None for a data set that the image carries."""
-    volume = search.spec.task.member[1].dataset.volume
+    volume = search.spec.task.claim
     return None if volume is None else str(volume.claim_name)
 
 

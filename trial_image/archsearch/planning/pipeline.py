@@ -231,7 +231,7 @@ def winner(search: Search, history: History) -> Scored | None:
     Retrained ones are compared on the selection images; the test images only report.
     """
     chosen = finalists(search, history)
-    learned = learned_objective(search.spec.objectives or ())
+    learned = learned_objective(search.spec)
     trained = [(entry, history.retrained(entry.architecture)) for entry in chosen]
     compared = [(_mean_score(learned, trials), entry) for entry, trials in trained if trials]
     if compared:
@@ -246,9 +246,9 @@ def keeps_limits(search: Search, history: History, entry: Scored) -> bool:
     return violation(search.spec.constraints, all_metrics(history, entry)) is None
 
 
-def learned_objective(objectives: Sequence[Objective]) -> Objective:
-    """The first objective that training improves; accuracy where none is."""
-    return next((item for item in objectives if item.metric in LEARNED), Objective(metric="accuracy", goal="Maximize"))
+def learned_objective(spec: ArchitectureSearchSpec) -> Objective:
+    """The first objective that training improves; the task's where none is."""
+    return next((item for item in spec.objectives or () if item.metric in LEARNED), spec.task.objective)
 
 
 def all_metrics(history: History, entry: Scored) -> Metrics:
@@ -274,7 +274,7 @@ def _mean_score(objective: Objective, trials: Sequence[Trial]) -> float:
 
 def best_weights(search: Search, history: History, best: Scored) -> WorkInput | None:
     """The weights of the seed that did best on the selection images."""
-    learned = learned_objective(search.spec.objectives or ())
+    learned = learned_objective(search.spec)
     trials = history.retrained(best.architecture)
     if not trials:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean, stdev
 
-from archsearch.api.metrics import LEARNED
+from archsearch.api.metrics import LEARNED, test_key
 from archsearch.api.search import (
     ArchitectureSearchStatus,
     Best,
@@ -153,8 +153,8 @@ def _best(search: Search, history: History, best: Scored) -> Best:
 
 
 def _retrained(search: Search, history: History, best: Scored) -> Retrained | None:
-    metric = learned_objective(search.spec.objectives or ()).metric
-    key = f"test{metric.capitalize()}"
+    metric = learned_objective(search.spec).metric
+    key = test_key(metric)
     results = [trial.status.result for trial in history.retrained(best.architecture)]
     values = [result.metrics[key] for result in results if result and key in result.metrics]
     if not values:

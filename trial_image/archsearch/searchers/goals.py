@@ -11,13 +11,13 @@ from archsearch.api.search import ArchitectureSearchSpec, Objective
 def searched_objectives(spec: ArchitectureSearchSpec) -> tuple[Objective, ...]:
     """The objectives that every search trial reports.
 
-    Accuracy where there is none, so that there is one to learn. Where nothing is trained the score at initialisation
-    stands for all that training would tell.
+    The task's metric where there is none, so that there is one to learn. Where nothing is trained the score at
+    initialisation stands for all that training would tell.
     """
     known = {profile.name for profile in spec.profiles if profile.search_latency is not None}
     wanted = [item for item in spec.objectives or () if item.metric in LEARNED | STATIC
               or (item.metric == "latencyMs" and item.profile in known)]  # fmt: skip
-    found = tuple(wanted) or (Objective(metric="accuracy", goal="Maximize"),)
+    found = tuple(wanted) or (spec.task.objective,)
     if spec.evaluation is None or spec.evaluation.zero_cost is None:
         return found
     score = Objective.model_construct(metric=cast("Metric", ZERO_COST), goal="Maximize", profile=None)

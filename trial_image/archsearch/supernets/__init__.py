@@ -2,14 +2,13 @@
 
 from archsearch.supernets.bilevel import Bilevel, SupernetReport
 from archsearch.supernets.derivation import Derivation, most_probable, sample, threshold, top_edges
-from archsearch.supernets.halves import Batch, Prepare
 from archsearch.supernets.mixing import Mixing, Moment, Relaxation, entropy, softmax
 from archsearch.supernets.parts import Parts, parts_of
 from archsearch.supernets.recipe import Recipe
 from archsearch.supernets.regularisers import Expected, Penalty, Regulariser
 
 __all__ = [
-    "Batch", "Bilevel", "Derivation", "Expected", "Mixing", "Moment", "Parts", "Penalty", "Prepare", "Recipe",
+    "Bilevel", "Derivation", "Expected", "Mixing", "Moment", "Parts", "Penalty", "Recipe",
     "Regulariser", "Relaxation", "SupernetReport", "entropy", "most_probable", "parts_of", "sample", "softmax",
     "threshold", "top_edges",
 ]  # fmt: skip

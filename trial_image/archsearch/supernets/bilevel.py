@@ -14,7 +14,6 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from archsearch.api.base import ChoiceValue
 from archsearch.evaluation.resumable import JSON, EpochReport, ShouldStop, State
@@ -25,13 +24,13 @@ from archsearch.spaces import Architecture, Space
 from archsearch.supernets.curvature import Monitor, largest_eigenvalue
 from archsearch.supernets.derivation import Allowed, anything
 from archsearch.supernets.gradients import batch_norms, batch_statistics, first_order, second_order
-from archsearch.supernets.halves import Batch, Halves, Prepare
+from archsearch.supernets.halves import Halves
 from archsearch.supernets.mixing import Half, entropy
 from archsearch.supernets.parts import Parts, parts_of
 from archsearch.supernets.recipe import Recipe
 from archsearch.supernets.relaxed import Relaxed
 from archsearch.supernets.state import as_values, fill_optimiser, load_optimiser, optimiser_tensors, take
-from archsearch.tasks import Split
+from archsearch.tasks import Split, TaskData
 
 CURVATURE: Final = 7
 """What the random numbers of a place are for, beside those of the images and of the mix."""
@@ -44,7 +43,7 @@ FUSED: Final = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class SupernetReport(EpochReport):
-    """loss and accuracy: of the mixture on the network weights' batches, as they passed by; they say nothing about a
+    """loss and values: of the mixture on the network weights' batches, as they passed by; they say nothing about a
     derived architecture. entropy: of the mixing weights, in nats. eigenvalue: of the Hessian, where it is watched."""
 
     entropy: float
@@ -52,10 +51,9 @@ class SupernetReport(EpochReport):
 
 
 class Bilevel:
-    """Trains a supernet on two halves of the training images, and can be interrupted between any two steps.
+    """Trains a supernet on two halves of the training examples, and can be interrupted between any two steps.
 
-    network: called with images and a mix, on its device already. It is laid out channels-last.
-    weights, architecture: the halves that train the network weights and the architecture weights.
+    network: called with inputs and a mix, on its device already. It is laid out channels-last.
     epochs: of the search; fewer, once a search that watches its curvature has ended.
     decided: choices that are made, whatever their mixing weights.
     Running statistics of batch normalisations follow only the step of the network weights, in both orders.
@@ -67,12 +65,10 @@ class Bilevel:
         self,
         space: Space,
         network: SpaceNetwork,
-        weights: Split,
-        architecture: Split,
+        data: TaskData,
         recipe: Recipe,
         *,
         seed: int,
-        prepare: Prepare,
         parts: Parts | None = None,
     ) -> None:
         self.network = network.to(memory_format=torch.channels_last)
@@ -80,13 +76,14 @@ class Bilevel:
         self.epochs = recipe.epochs
         self.epoch = 0
         self.step = 0  # of the epoch
-        self._space, self._seed = space, seed
-        self._relaxed = Relaxed(space, network, recipe, parts or parts_of(recipe), seed)
+        self._loss, self._tally = torch.zeros(()), torch.zeros(())  # of the epoch; `_start_epoch` sets them
+        self._space, self._data, self._seed = space, data, seed
+        self._relaxed = Relaxed(space, network, data, recipe, parts or parts_of(recipe), seed)
         self.alphas = self._relaxed.alphas
         self._named = self._relaxed.named
         self._norms = batch_norms(network)
         self._device = next(network.parameters()).device
-        self._halves = Halves(weights, architecture, recipe.batch_size, seed=seed, prepare=prepare, device=self._device)
+        self._halves = Halves(data, recipe.batch_size, seed=seed, device=self._device)
         self.steps = self._halves.steps  # of an epoch
         self._weight_optimiser = torch.optim.SGD(
             self._named.values(),
@@ -160,14 +157,14 @@ class Bilevel:
         report = SupernetReport(
             epoch=self.epoch,
             loss=loss,
-            accuracy=int(self._right) / (self.steps * self._halves.batch),
+            values=self._data.values(self._tally),
             entropy=entropy({name: probabilities[name] for name in self._relaxed.operations}),
             eigenvalue=eigenvalue,
         )
         self._start_epoch()
         return report
 
-    def step_architecture(self, training: Batch, architecture: Batch) -> None:
+    def step_architecture(self, training: Split, architecture: Split) -> None:
         """Move the architecture weights. The network weights and all its buffers stay as they are."""
         alphas, place = list(self.alphas.values()), (self.epoch, self.step)
 
@@ -190,7 +187,7 @@ class Bilevel:
             self._architecture_optimiser.step()
         self._architecture_optimiser.zero_grad()
 
-    def step_weights(self, training: Batch) -> None:
+    def step_weights(self, training: Split) -> None:
         """Move the network weights and its running statistics. The architecture weights stay as they are."""
         place = (self.epoch, self.step)
         self._set_learning_rate()
@@ -198,14 +195,14 @@ class Bilevel:
             mix = self.mix("Weights")
         mix = self._relaxed.perturbed(training, mix, place)
         self._train()
-        logits = self._relaxed.logits(training, mix, place)
-        loss = functional.cross_entropy(logits, training.labels)
+        outputs = self._relaxed.outputs(training, mix, place)
+        loss = self._data.loss(outputs, training.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._named.values(), self.recipe.gradient_clip)
         self._weight_optimiser.step()
         self._weight_optimiser.zero_grad()
         self._loss += loss.detach()
-        self._right += (logits.detach().argmax(1) == training.labels).sum()
+        self._tally = self._tally + self._data.tally(outputs.detach(), training.targets)
 
     def state(self) -> State:
         """The place, the weights and buffers, the architecture weights, and what both optimisers remember."""
@@ -213,7 +210,7 @@ class Bilevel:
         tensors |= {f"alpha/{name}": alpha.detach() for name, alpha in self.alphas.items()}
         tensors |= optimiser_tensors("sgd", self._weight_optimiser, self._named)
         tensors |= optimiser_tensors("adam", self._architecture_optimiser, self.alphas)
-        tensors |= {"loss": self._loss, "right": self._right, "baseline": self._relaxed.baseline}
+        tensors |= {"loss": self._loss, "tally": self._tally, "baseline": self._relaxed.baseline}
         place = self._place() | {"epoch": self.epoch, "step": self.step, "decided": dict(self.decided)}
         return tensors, place | ({"eigenvalues": self._monitor.state()} if self._monitor else {})
 
@@ -234,8 +231,9 @@ class Bilevel:
         load_optimiser("sgd", self._weight_optimiser, self._named, tensors)
         load_optimiser("adam", self._architecture_optimiser, self.alphas, tensors)
         self.epoch, self.step, self._relaxed.decided = epoch, step, as_values(place.get("decided"))
-        self._loss, self._right, self._relaxed.baseline = (
-            take(tensors, name, ()).to(self._device, copy=True) for name in ("loss", "right", "baseline")
+        self._loss, self._tally, self._relaxed.baseline = (
+            take(tensors, name, shape).to(self._device, copy=True)
+            for name, shape in (("loss", ()), ("tally", self._tally.shape), ("baseline", ()))
         )
         if self._monitor:
             self._monitor.load(self._space, place.get("eigenvalues"))
@@ -249,7 +247,7 @@ class Bilevel:
     def _start_epoch(self) -> None:
         self.step = 0
         self._loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._right = torch.zeros((), dtype=torch.int64, device=self._device)
+        self._tally = torch.zeros(self._data.counts, dtype=torch.int64, device=self._device)
 
     def _train(self) -> None:
         if not self.network.training:  # to set it in all of many modules takes its time

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archsearch.api.enas import Enas as Settings
 from archsearch.api.task import Training
@@ -21,7 +20,7 @@ from archsearch.supernets.derivation import Allowed, anything
 from archsearch.supernets.gradients import batch_norms, batch_statistics
 from archsearch.supernets.policy import Drawn, Reinforce, policy_of
 from archsearch.supernets.state import fill_optimiser, load_optimiser, optimiser_tensors, take
-from archsearch.tasks import ImageData
+from archsearch.tasks import Split, TaskData
 
 POLICY, PATH, REWARD, DERIVED = 6, 7, 8, 9
 """What the random numbers of a place are for, beside those of the trainer."""
@@ -30,7 +29,7 @@ ADAM: Final = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class EnasReport(EpochReport):
-    """loss and accuracy: of the architectures that were drawn, on the batches that train the weights, as they passed
+    """loss and values: of the architectures that were drawn, on the batches that train the weights, as they passed
     by. reward: the mean that the policy got for its draws, on batches of the architecture half."""
 
     reward: float
@@ -39,17 +38,18 @@ class EnasReport(EpochReport):
 class Enas:
     """Each epoch is one pass over the weights' half, one drawn architecture a step, then so many steps of the policy.
 
-    A draw's reward is its accuracy on one batch of the architecture half with the shared weights, which stay as they
-    are, and with the batch's own statistics, as in the published code. Unlike there the learning rate falls by one
-    cosine, without restarts, and momentum is not Nesterov's. Running statistics are those of all paths together and are
-    never used. It can be interrupted between any two steps of either kind; all that is random follows from the seed and
-    the place, so that a resumed search is bit-equal to an undisturbed one.
-    network: on its device already; called with images and an architecture's values. training: augmentation, and what
-    `settings` do not say.
+    A draw's reward is how well it answers one batch of the architecture half, which is its accuracy where there are
+    classes, with the shared weights, which stay as they are, and with the batch's own statistics, as in the published
+    code. Unlike there the learning rate falls by one cosine, without restarts, and momentum is not Nesterov's. Running
+    statistics are those of all paths together and are never used. It can be interrupted between any two steps of either
+    kind; all that is random follows from the seed and the place, so that a resumed search is bit-equal to an
+    undisturbed one.
+    network: on its device already; called with inputs and an architecture's values. training: what `settings` do not
+    say.
     """
 
     def __init__(
-        self, space: Space, network: SpaceNetwork, data: ImageData, training: Training, settings: Settings, *, seed: int
+        self, space: Space, network: SpaceNetwork, data: TaskData, training: Training, settings: Settings, *, seed: int
     ) -> None:
         self.network, self.epochs, self.epoch = network, settings.epochs, 0
         self.step = 0  # of the policy, in this epoch
@@ -73,7 +73,7 @@ class Enas:
         self._device = next(network.parameters()).device
         self._data, self._half = data, data.architecture.to(self._device)
         self._batch = min(settings.batch_size, len(self._half))
-        self._rewards, self._report = 0.0, EpochReport(0, 0.0, 0.0)
+        self._rewards, self._report = 0.0, EpochReport(0, 0.0, {})
 
     def architecture(self) -> Architecture:
         """What the policy thinks best, choice by choice."""
@@ -81,7 +81,7 @@ class Enas:
 
     @torch.no_grad()
     def derive(self, allowed: Allowed = anything) -> Architecture:
-        """The best of some draws by the accuracy on the whole architecture half, which so chooses, and nothing else.
+        """The best of some draws by the reward on the whole architecture half, which so chooses, and nothing else.
 
         The published code compares ten on a single batch. Draws beyond the limits are left out, unless all are.
         """
@@ -112,14 +112,14 @@ class Enas:
 
     @torch.no_grad()
     def reward(self, architecture: Architecture, batch: int, order: Tensor | None = None) -> float:
-        """The accuracy on one batch of the architecture half, which `order` may shuffle. Nothing is changed."""
+        """How well one batch of the architecture half is answered, which `order` may shuffle. Nothing is changed."""
         places = (batch * self._batch + torch.arange(self._batch)) % len(self._half)
         index = (places if order is None else order[places]).to(self._device)
-        images = self._data.normalise(self._half.images[index]).contiguous(memory_format=torch.channels_last)
+        examples = self._data.prepare(self._half.at(index))
         self.network.train()
         with batch_statistics(batch_norms(self.network)):
-            logits = self.network(images, cast("Mix", architecture.values))
-        return float((logits.argmax(1) == self._half.labels[index]).double().mean())
+            outputs = self.network(examples.inputs, cast("Mix", architecture.values))
+        return self._data.reward(outputs, examples.targets)
 
     def state(self) -> State:
         """The place, the shared weights, the policy, and what both optimisers remember."""
@@ -156,14 +156,14 @@ class Enas:
         self.epoch, self.step, self._rewards, self.reinforce.baseline = epoch, step, rewards, baseline
         self._report = _report(place.get("report"))
 
-    def _one_draw(self, images: Tensor, labels: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+    def _one_draw(self, batch: Split, place: Place) -> tuple[Tensor, Tensor]:
         """The pass of a step of the weights: what no path uses gets no gradient, momentum or weight decay."""
         with torch.no_grad():
             drawn = self.policy.draw(generator(self._seed, *place, PATH))
-        logits = self.network(images, cast("Mix", drawn.architecture.values))
-        loss = functional.cross_entropy(logits, labels)
+        outputs = self.network(batch.inputs, cast("Mix", drawn.architecture.values))
+        loss = self._data.loss(outputs, batch.targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), logits.detach()
+        return loss.detach(), outputs.detach()
 
     def _train_policy(self) -> None:
         samples = self._settings.samples
@@ -183,6 +183,6 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Te
 def _report(saved: JSON) -> EpochReport:
     """ValueError for what is none."""
     try:
-        return EpochReport(**cast("dict[str, float]", saved))  # type: ignore[arg-type]
+        return EpochReport(**cast("dict[str, Any]", saved))
     except TypeError:
         raise ValueError(f"report must be that of an epoch, but got {str(saved)[:80]}") from None

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archsearch.api.base import ChoiceValue
 from archsearch.evaluation.trainer import Place
 from archsearch.networks import SpaceNetwork
 from archsearch.spaces import Space
+from archsearch.tasks import Split, TaskData
 
 Path = Mapping[str, ChoiceValue]
 """An option for each choice. Those of choices that are not active are not looked at."""
@@ -33,6 +32,7 @@ class OnePath:
 
     space: Space
     network: SpaceNetwork
+    data: TaskData
     sampling: Literal["Uniform", "Fair", "Sandwich"]
     random_paths: int = 2
     distillation: bool = False
@@ -43,20 +43,18 @@ class OnePath:
         if self.sampling == "Sandwich" and words:
             raise ValueError(f"sampling Sandwich must be on choices between numbers, but {words[0]} is none")
 
-    def __call__(self, images: Tensor, labels: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-        """Adds the gradients of all paths; returns the loss and the logits of the first one."""
+    def __call__(self, batch: Split, place: Place) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of all paths; returns the loss and the outputs of the first one."""
         paths = self.paths(place)
         first: tuple[Tensor, Tensor] | None = None
-        soft: Tensor | None = None
+        teacher: Tensor | None = None
         for path in paths:
-            logits = self.network(images, path)
-            target = labels if soft is None else soft
-            loss = functional.cross_entropy(logits, target)
+            outputs = self.network(batch.inputs, path)
+            loss = self.data.loss(outputs, batch.targets) if teacher is None else self.data.imitation(outputs, teacher)
             (loss / len(paths)).backward()  # type: ignore[no-untyped-call]
             if first is None:
-                first = loss.detach(), logits.detach()
-                if self.distillation:
-                    soft = torch.softmax(logits.detach(), dim=1)
+                first = loss.detach(), outputs.detach()
+                teacher = first[1] if self.distillation else None
         assert first is not None  # noqa: S101 - there is always a path
         return first
 

@@ -11,7 +11,6 @@ from typing import Final, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archsearch.api.base import ChoiceValue
 from archsearch.evaluation.seeds import derive, generator
@@ -20,10 +19,10 @@ from archsearch.spaces import Architecture, Space
 from archsearch.supernets.alphas import initial, log_probability, one_hot
 from archsearch.supernets.derivation import Allowed, anything, sample
 from archsearch.supernets.gradients import frozen
-from archsearch.supernets.halves import Batch
 from archsearch.supernets.mixing import Half, Moment
 from archsearch.supernets.parts import Parts
 from archsearch.supernets.recipe import Recipe
+from archsearch.tasks import Split, TaskData
 
 MIXING, NETWORK, PERTURBATION, SAMPLES, OTHERS = 3, 4, 5, 6, 8
 """What the random numbers of a place are for, beside those of the images."""
@@ -38,13 +37,15 @@ Place = tuple[int, int]
 
 
 class Relaxed:
-    """Network, architecture weights and parts of a method together.
+    """Network, task, architecture weights and parts of a method together.
 
     decided: choices that are made, whatever their mixing weights. baseline: the loss that a draw is compared with;
     infinite before the first.
     """
 
-    def __init__(self, space: Space, network: SpaceNetwork, recipe: Recipe, parts: Parts, seed: int) -> None:
+    def __init__(
+        self, space: Space, network: SpaceNetwork, data: TaskData, recipe: Recipe, parts: Parts, seed: int
+    ) -> None:
         self.space, self.network, self.parts = space, network, parts
         self.named = dict(network.named_parameters())
         like = next(network.parameters())
@@ -52,7 +53,7 @@ class Relaxed:
         self.operations = {c.name: self.alphas[c.name] for c in space.choices if not c.is_subset}
         self.decided: dict[str, ChoiceValue] = {}
         self.baseline = torch.full((), math.inf, dtype=torch.float64, device=like.device)
-        self._recipe, self._seed = recipe, seed
+        self._data, self._recipe, self._seed = data, recipe, seed
 
     def mix(self, place: Place, half: Half) -> Mix:
         """What a pass for a half runs the network with; differentiable. All passes of a step have the same noise."""
@@ -93,18 +94,18 @@ class Relaxed:
         drawn = sample(self.space, mix, DRAWS, generator(self._seed, OTHERS))
         return tuple(islice(filter(allowed, drawn), MOST_OTHERS)) or offered
 
-    def logits(self, batch: Batch, mix: Mix, place: Place) -> Tensor:
-        """(B, classes)."""
+    def outputs(self, batch: Split, mix: Mix, place: Place) -> Tensor:
+        """What the network makes of a batch."""
         # For whatever is random in the network: the same in every pass of a step.
         torch.manual_seed(derive(self._seed, *place, NETWORK))
-        logits: Tensor = self.network(batch.images, mix)
-        return logits
+        outputs: Tensor = self.network(batch.inputs, mix)
+        return outputs
 
-    def task_loss(self, batch: Batch, mix: Mix, place: Place) -> Tensor:
-        """The mean cross-entropy."""
-        return functional.cross_entropy(self.logits(batch, mix, place), batch.labels)
+    def task_loss(self, batch: Split, mix: Mix, place: Place) -> Tensor:
+        """The loss that training from scratch would lower."""
+        return self._data.loss(self.outputs(batch, mix, place), batch.targets)
 
-    def architecture_loss(self, batch: Batch, place: Place) -> Tensor:
+    def architecture_loss(self, batch: Split, place: Place) -> Tensor:
         """What the architecture weights are to lower: the loss of the task, what networks cost, and regularisers."""
         mix = self.mix(place, "Architecture")
         drawn = self.parts.relaxation.sampled
@@ -117,7 +118,7 @@ class Relaxed:
             loss = loss + regularise(self.operations, self._moment(place, "Architecture"))
         return loss
 
-    def perturbed(self, batch: Batch, mix: Mix, place: Place) -> Mix:
+    def perturbed(self, batch: Split, mix: Mix, place: Place) -> Mix:
         """The mix at which the network weights are trained: perturbed, where the method does so.
 
         The network is left in evaluation mode, in which the worst is looked for (published code).
@@ -132,7 +133,7 @@ class Relaxed:
             moved = self.parts.perturb(weights, lambda w: self.task_loss(batch, {**mix, **w}, place), radius, noise)
         return {**mix, **moved}
 
-    def _expected_loss(self, batch: Batch, mix: Mix, place: Place) -> Tensor:
+    def _expected_loss(self, batch: Split, mix: Mix, place: Place) -> Tensor:
         """The loss of what was drawn, with the gradient of its expectation (REINFORCE)."""
         with torch.no_grad():
             loss = self.task_loss(batch, mix, place)

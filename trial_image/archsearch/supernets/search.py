@@ -11,13 +11,12 @@ from archsearch.networks import SpaceNetwork
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.bilevel import Bilevel, SupernetReport
 from archsearch.supernets.derivation import Allowed, anything
-from archsearch.supernets.halves import Prepare
 from archsearch.supernets.parts import parts_of
 from archsearch.supernets.progressive import Progressive
 from archsearch.supernets.projection import Judge, Projection
 from archsearch.supernets.recipe import Recipe
 from archsearch.supernets.regularisers import Penalty
-from archsearch.tasks import Split
+from archsearch.tasks import TaskData
 
 Build = Callable[[Space, int], SpaceNetwork]
 """A new supernet of a space, on its device, with weights that follow from a seed."""
@@ -53,26 +52,24 @@ def network_options(settings: Differentiable) -> dict[str, Any]:
 
 def differentiable_search(
     space: Space,
-    weights: Split,
-    architecture: Split,
+    data: TaskData,
     settings: Differentiable,
     *,
     build: Build,
     judge: Judge,
-    prepare: Prepare,
     seed: int,
     penalise: Callable[[Space], Penalty] | None = None,
 ) -> Search:
     """The search that the settings describe.
 
-    weights, architecture: the halves that train the network weights and the architecture weights. judge: how well a
-    supernet does on the images that choose between architectures. penalise: what the networks of a space cost, where
+    data: its two halves train the network weights and the architecture weights. judge: how well a supernet does on the
+    examples that choose between architectures. penalise: what the networks of a space cost, where
     that is to enter the architecture's loss; the space may be a part of the whole.
     """
 
     def train(of: Space, network: SpaceNetwork, recipe: Recipe, own: int) -> Bilevel:
         parts = parts_of(recipe, penalise(of) if penalise else None)
-        return Bilevel(of, network, weights, architecture, recipe, seed=own, prepare=prepare, parts=parts)
+        return Bilevel(of, network, data, recipe, seed=own, parts=parts)
 
     def make(of: Space, recipe: Recipe, own: int) -> Bilevel:
         return train(of, build(of, own), recipe, own)

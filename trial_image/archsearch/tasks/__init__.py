@@ -1,19 +1,24 @@
-"""What is to be learnt: data, splits and normalisation; one module for each task and each layout of data."""
+"""What is to be learnt: data, splits, loss and metrics; one module for each task and each layout of data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
-from archsearch.api.task import Task
-from archsearch.tasks.augment import augment
-from archsearch.tasks.base import DataError, ImageData, Split, normalise
-from archsearch.tasks.image import SPLIT_SEED, load_images
+from archsearch.api.task import ImageClassification, Task
+from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
+from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 
-__all__ = ["SPLIT_SEED", "DataError", "ImageData", "Split", "augment", "load", "normalise"]
+__all__ = ["SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "Split", "TaskData", "load"]
+
+LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
+    ImageClassification: load_images,
+}
+"""What reads and splits the data of each task, by the type of its settings."""
 
 
-def load(task: Task, data: Path | None, seed: int = SPLIT_SEED) -> ImageData:
-    """The data of a task; see `load_images`. Raises DataError."""
-    if task.image_classification is None:
-        raise AssertionError("image classification is the only task")
-    return load_images(task.image_classification, data, seed)
+def load(task: Task, data: Path | None, seed: int = SPLIT_SEED) -> TaskData:
+    """The data of a task; see the task's own loader. Raises DataError."""
+    settings = task.member[1]
+    return LOADERS[type(settings)](settings, data, seed)

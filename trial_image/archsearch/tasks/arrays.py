@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Final
@@ -11,7 +12,7 @@ from typing import IO, Final
 import numpy as np
 import psutil
 
-from archsearch.tasks.base import Arrays, DataError
+from archsearch.tasks.base import DataError
 
 ARRAYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_CHANNELS: Final = 16
@@ -21,6 +22,16 @@ CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 MEBIBYTE: Final = 2**20
 HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """Version 3 is only written for names of fields, which no array here has."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set as it was read: `train` and `test` images (N, H, W, C) uint8 and labels (N,) int64 from 0."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
 
 
 def digits() -> Arrays:

@@ -1,12 +1,18 @@
-"""What every task hands to training: images in memory, split by purpose, and the error for data that is wrong."""
+"""What every task hands to training: data in memory, split by purpose, what is to be learnt, and how it is judged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from archsearch.api.metrics import Metric
+from archsearch.api.signature import Signature
+from archsearch.networks.inputs import Inputs, each, laid_out, normalised, tensors
 
 
 class DataError(ValueError):
@@ -14,67 +20,149 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """A data set as it was read: `train` and `test` images (N, H, W, C) uint8 and labels (N,) int64 from 0."""
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-
-
-@dataclass(frozen=True)
 class Split:
-    """Images (N, C, H, W) uint8 with their labels (N,) int64, in memory."""
+    """Examples in memory: what networks take, and what they are to answer, (N, ...)."""
 
-    images: Tensor
-    labels: Tensor
+    inputs: Inputs
+    targets: Tensor
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    def at(self, index: Tensor | slice) -> Split:
+        """The examples at these places."""
+        return Split(each(lambda item: item[index], self.inputs), self.targets[index])
 
     def first(self, count: int) -> Split:
-        """The first so many images."""
-        return Split(self.images[:count], self.labels[:count])
+        """The first so many examples."""
+        return self.at(slice(count))
 
     def to(self, device: torch.device) -> Split:
-        """The same images on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        """The same examples on a device."""
+        return Split(each(lambda item: item.to(device), self.inputs), self.targets.to(device))
+
+
+Call = Callable[[Inputs], Tensor]
+"""A network: its outputs for inputs."""
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """Images for image classification, in four parts that share no image.
+class TaskData:
+    """The data of a task in four parts that share no example, and what is to be learnt from them.
 
     weights and architecture: the two halves that train a supernet's weights and its architecture weights; together
     they train a network from scratch. selection: chooses between architectures. test: only for the final report.
-    mean and std: of each channel over weights and architecture, on the scale of the images, 0 to 255.
+    files: what else an exported model needs to be used, such as a tokenizer, by name.
     """
 
-    shape: tuple[int, int, int]  # (C, H, W)
-    classes: int
+    signature: Signature
     weights: Split
     architecture: Split
     selection: Split
     test: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict, kw_only=True)
+
+    name: ClassVar[str]
+    """As in a spec."""
+    metric: ClassVar[Metric]
+    """The field's standard; the larger, the better."""
+
+    @property
+    def counts(self) -> int:
+        """How many counts say how a batch was answered."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> int:
+        """What an answer is one of."""
+        return self.signature.classes
 
     @property
     def training(self) -> Split:
-        """All images that a network may be trained on: weights, then architecture."""
+        """All examples that a network may be trained on: weights, then architecture."""
+        inputs = [torch.cat(pair) for pair in zip(tensors(self.weights.inputs), tensors(self.architecture.inputs),
+                                                  strict=True)]  # fmt: skip
         return Split(
-            torch.cat([self.weights.images, self.architecture.images]),
-            torch.cat([self.weights.labels, self.architecture.labels]),
+            inputs[0] if isinstance(self.weights.inputs, Tensor) else tuple(inputs),
+            torch.cat([self.weights.targets, self.architecture.targets]),
         )
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Float images with mean 0 and deviation 1 from images on the scale 0 to 255; (N, C, H, W) on any device."""
-        return normalise(images, self.mean, self.std)
+    def prepare(self, batch: Split, changes: torch.Generator | None = None) -> Split:
+        """What a network is called with, from some examples: normalised; changed at random before with `changes`."""
+        if changes is not None:
+            batch = self.augmented(batch, changes)
+        return Split(laid_out(normalised(self.signature, batch.inputs)), batch.targets)
+
+    def augmented(self, batch: Split, changes: torch.Generator) -> Split:  # noqa: ARG002 - a task may have none
+        """The examples, each changed at random in a way that keeps its answer right."""
+        return batch
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What training lowers: the mean over a batch of the cross-entropy, classes being in dimension 1."""
+        return functional.cross_entropy(outputs, targets)
+
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of answering as another network does, whose outputs these are."""
+        return functional.cross_entropy(outputs, torch.softmax(teacher, dim=1))
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Counts (`counts`,) int64 that say how a batch was answered; those of several batches can be added up."""
+        raise NotImplementedError
+
+    def values(self, tally: Tensor) -> dict[str, float]:
+        """The metrics by name that follow from such counts."""
+        raise NotImplementedError
+
+    def reward(self, outputs: Tensor, targets: Tensor) -> float:
+        """How well a batch was answered; the larger, the better."""
+        return self.values(self.tally(outputs, targets))[self.metric]
+
+    def meter(self) -> Meter:
+        """What measures a network on a split."""
+        return Meter(self)
 
 
-def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(images - mean) / std for each channel, in float32; (N, C, H, W)."""
-    centre = torch.tensor(mean, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
-    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
-    return (images.float() - centre) / scale
+class Meter:
+    """Adds up how a network does on batches: the metrics of the task's counts, and the mean loss."""
+
+    def __init__(self, data: TaskData) -> None:
+        self._data = data
+        self._count = 0
+        self._loss: Tensor | float = 0.0
+        self._tally: Tensor | None = None
+
+    def add(self, call: Call, batch: Split) -> None:
+        """Run the network on a prepared batch."""
+        outputs = call(batch.inputs).float()
+        self._count += len(batch)
+        self._loss = self._loss + self._data.loss(outputs, batch.targets).double() * len(batch)
+        tally = self._data.tally(outputs, batch.targets)
+        self._tally = tally if self._tally is None else self._tally + tally
+
+    def values(self) -> dict[str, float]:
+        """The metrics by name, and `loss`."""
+        if self._tally is None:
+            raise ValueError("there must be at least one batch to measure, but there was none")
+        return {**self._data.values(self._tally), "loss": float(self._loss) / self._count}
+
+
+@dataclass(frozen=True)
+class Labelled(TaskData):
+    """One class of several for each example; targets are (N,) int64."""
+
+    metric: ClassVar[Metric] = "accuracy"
+
+    @property
+    def counts(self) -> int:
+        """Right answers, and all of them."""
+        return 2
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """How many are right, and how many there are."""
+        right = (outputs.argmax(1) == targets).sum()
+        return torch.stack([right, torch.full_like(right, len(targets))])
+
+    def values(self, tally: Tensor) -> dict[str, float]:
+        """accuracy: the share of right answers."""
+        right, count = tally.tolist()
+        return {"accuracy": right / count}

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
 
+from archsearch.api.signature import Input, Signature
 from archsearch.api.task import Dataset, ImageClassification
-from archsearch.tasks.arrays import digits, read_npz
-from archsearch.tasks.base import Arrays, DataError, ImageData, Split
+from archsearch.tasks.arrays import Arrays, digits, read_npz
+from archsearch.tasks.augment import Augmentation, augment
+from archsearch.tasks.base import DataError, Labelled, Split
 from archsearch.tasks.folder import inside, read_folder
 
 SPLIT_SEED: Final = 0
 MIN_CLASSES: Final = 2
 MIN_IMAGES: Final = 3
 """Training images of a class: one each for the weights, the architecture and the selection."""
+
+
+@dataclass(frozen=True)
+class ImageData(Labelled):
+    """Images (N, C, H, W) uint8 with a class each."""
+
+    augmentation: Augmentation = "None"
+
+    name: ClassVar[str] = "imageClassification"
+
+    def augmented(self, batch: Split, changes: torch.Generator) -> Split:
+        """Images that are moved, and mirrored, as the spec says."""
+        assert isinstance(batch.inputs, torch.Tensor)  # noqa: S101 - images are all that there is
+        return Split(augment(batch.inputs, self.augmentation, changes), batch.targets)
 
 
 def load_images(task: ImageClassification, data: Path | None, seed: int = SPLIT_SEED) -> ImageData:
@@ -30,13 +47,15 @@ def load_images(task: ImageClassification, data: Path | None, seed: int = SPLIT_
     parts = split(arrays.train_labels, task.selection_percent, seed)
     mean, std = _moments(arrays.train_images, np.concatenate([parts["weights"], parts["architecture"]]))
     height, width, channels = arrays.train_images.shape[1:]
+    images = Input(name="images", shape=(channels, height, width), mean=mean, std=std)
+    made = {name: _split(arrays.train_images[index], arrays.train_labels[index]) for name, index in parts.items()}
     return ImageData(
-        shape=(channels, height, width),
-        classes=classes,
-        **{name: _split(arrays.train_images[index], arrays.train_labels[index]) for name, index in parts.items()},
+        Signature(inputs=(images,), outputs="Classes", classes=classes),
+        weights=made["weights"],
+        architecture=made["architecture"],
+        selection=made["selection"],
         test=_split(arrays.test_images, arrays.test_labels),
-        mean=mean,
-        std=std,
+        augmentation=task.training.augmentation,
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from archsearch.api.base import Model
+from archsearch.api.signature import Signature
 from archsearch.api.status import Artifact
 from archsearch.api.trial import ArchitectureMap, WorkInput
 from archsearch.api.work import Work, explain
@@ -35,14 +36,8 @@ class Description(Model):
     """The choices."""
     space: str
     """Hash of the space."""
-    shape: tuple[int, int, int]
-    """Channels, height and width of an image."""
-    classes: Annotated[int, Field(ge=2)]
-    """Outputs of the network."""
-    mean: tuple[float, ...]
-    """Of each channel of the training images, on the scale of 0 to 255."""
-    std: tuple[float, ...]
-    """Their deviation."""
+    signature: Signature
+    """What the network takes and gives, and how its inputs are normalised."""
 
 
 def write_artifact(context: Context, name: str, content: bytes) -> Artifact:
@@ -62,11 +57,7 @@ def write_artifact(context: Context, name: str, content: bytes) -> Artifact:
 
 def write_weights(context: Context, network: nn.Module, architecture: ArchitectureMap) -> Artifact:
     """Write a network's weights and buffers with what they are of. architecture: empty for those of a supernet."""
-    data = context.data
-    description = Description(
-        architecture=architecture, space=context.space.hash(), shape=data.shape, classes=data.classes, mean=data.mean,
-        std=data.std,
-    )  # fmt: skip
+    description = Description(architecture=architecture, space=context.space.hash(), signature=context.data.signature)
     plain = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in network.state_dict().items()

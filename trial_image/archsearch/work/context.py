@@ -6,23 +6,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from archsearch.api.metrics import LEARNED, STATIC
+from archsearch.api.signature import Signature
 from archsearch.api.trial import CurvePoint, thinned
 from archsearch.api.work import Work
 from archsearch.evaluation import derive
 from archsearch.hardware import MEBIBYTE, activation_mib, count, device_name, found_device
 from archsearch.networks import SpaceNetwork, network
-from archsearch.networks.build import Shape, Stack
+from archsearch.networks.build import Stack
+from archsearch.networks.inputs import Inputs, normalised, random_inputs
 from archsearch.planning.objectives import violation
 from archsearch.spaces import Architecture, Space, space_of
-from archsearch.tasks import ImageData, load
+from archsearch.tasks import TaskData, load
 from archsearch.work.device import check_device
 from archsearch.work.errors import Infeasible, UserError
 from archsearch.work.interruption import Interruption
 from archsearch.work.metrics import Metrics, series
+
+EXAMPLES: Final = 8
+"""Random examples to measure networks with; larger batches repeat them."""
 
 
 @dataclass(eq=False)
@@ -47,12 +53,12 @@ class Context:
             raise UserError(f"space: {error}") from None
 
     @cached_property
-    def data(self) -> ImageData:
-        """The images, split. Raises DataError."""
+    def data(self) -> TaskData:
+        """The examples, split. Raises DataError."""
         folder = Path(self.work.paths.data) if self.work.paths.data else None
         found = load(self.work.task, folder)
         self.log(
-            f"data: {found.classes} classes, images of {'x'.join(str(size) for size in found.shape)}; "
+            f"data: {found.classes} classes, {found.signature}; "
             f"{len(found.weights)} weights, {len(found.architecture)} architecture, {len(found.selection)} selection, "
             f"{len(found.test)} test"
         )
@@ -88,19 +94,22 @@ class Context:
     @cached_property
     def objective(self) -> str:
         """The first objective that training improves: what curves show."""
-        return next((item.metric for item in self.work.objectives if item.metric in LEARNED), "accuracy")
+        return next((item.metric for item in self.work.objectives if item.metric in LEARNED), self.data.metric)
 
     def network(self, architecture: Architecture, stack: Stack, *, affine: bool = True) -> SpaceNetwork:
         """The architecture's network on the device, with weights that follow from the trial's seed."""
         torch.manual_seed(derive(self.work.spec.seed))
-        built = network(
-            self.space, architecture, stack=stack, shape=self.data.shape, classes=self.data.classes, affine=affine
-        )
+        built = network(self.space, architecture, stack=stack, signature=self.data.signature, affine=affine)
         return built.to(self.device)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Random examples that networks can be measured with: their cost does not depend on values."""
+        return normalised(self.data.signature, random_inputs(self.data.signature, EXAMPLES))
 
     def cost(self, architecture: Architecture) -> dict[str, float]:
         """`parameters`, `flops` and `activationMiB` of the final network, without building its weights."""
-        return static_cost(self.space, architecture, "final", self.data.shape, self.data.classes)
+        return static_cost(self.space, architecture, "final", self.data.signature)
 
     def checked_cost(self, architecture: Architecture) -> dict[str, float]:
         """The same, shown as metrics. Raises Infeasible where it is beyond a limit of the spec."""
@@ -126,19 +135,20 @@ class Context:
 def cost_text(cost: Mapping[str, float]) -> str:
     """The counted costs for a person."""
     counted = f"{cost['parameters']:,.0f} parameters, {cost['flops']:,.0f} FLOPs"
-    return f"{counted}, {cost['activationMiB']:.3g} MiB an image in training"
+    return f"{counted}, {cost['activationMiB']:.3g} MiB an example in training"
 
 
-def static_cost(space: Space, architecture: Architecture, stack: Stack, shape: Shape, classes: int) -> dict[str, float]:
-    """`parameters`, `flops` and `activationMiB` of a network. UserError where the images do not pass through it."""
+def static_cost(space: Space, architecture: Architecture, stack: Stack, signature: Signature) -> dict[str, float]:
+    """`parameters`, `flops` and `activationMiB` of a network. UserError where the data do not pass through it."""
     with torch.device("meta"):
-        built = network(space, architecture, stack=stack, shape=shape, classes=classes)
+        built = network(space, architecture, stack=stack, signature=signature)
     try:
-        parameters, flops = count(built, shape)
-        activations = activation_mib(built, shape)
+        inputs = random_inputs(signature, 1)
+        parameters, flops = count(built, inputs)
+        activations = activation_mib(built, inputs)
     except RuntimeError as error:
         raise UserError(
-            f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the {stack} network of "
-            f"architecture {architecture.id} ({str(error).splitlines()[0]}); use larger images or fewer cells"
+            f"space: {signature} do not pass through the {stack} network of "
+            f"architecture {architecture.id} ({str(error).splitlines()[0]}); use larger inputs or fewer cells"
         ) from None
     return {"parameters": float(parameters), "flops": float(flops), "activationMiB": activations}

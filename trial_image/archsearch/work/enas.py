@@ -16,21 +16,21 @@ from archsearch.work.loop import train
 from archsearch.work.shared_weights import shared_network
 
 CALIBRATION: Final = 2048
-"""Training images that an architecture's BatchNorm statistics are taken over."""
+"""Training examples that an architecture's BatchNorm statistics are taken over."""
 
 
 def run(context: Context) -> Message:
     """Train the shared weights and the policy in turn, then take the best of some architectures that it draws.
 
-    The architecture half of the training images chooses between these. Metrics: accuracy and loss of that one with the
-    shared weights on the selection images, which only say which restart did better; they are not what the architecture
-    reaches when it is trained. parameters and flops: of its final network, and what is known of latency. The curve is
-    that of the policy's most probable architecture.
+    The architecture half of the training examples chooses between these. Metrics: the task's and loss of that one with
+    the shared weights on the selection examples, which only say which restart did better; they are not what the
+    architecture reaches when it is trained. parameters and flops: of its final network, and what is known of latency.
+    The curve is that of the policy's most probable architecture.
     """
     settings = context.work.algorithm.enas
     if settings is None:
         raise UserError(f"algorithm must be enas, but got {context.work.algorithm.member[0]}")
-    data, seed, recipe = context.data, context.work.spec.seed, context.work.task.member[1].training
+    data, seed, recipe = context.data, context.work.spec.seed, context.work.task.training
     calibration, selection = data.weights.first(CALIBRATION), data.selection.to(context.device)
 
     def make() -> Enas:

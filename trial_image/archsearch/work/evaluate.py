@@ -26,8 +26,9 @@ DONE: Final = "done"
 def run(context: Context) -> Message:
     """Evaluate each architecture that was given, in order.
 
-    Results: accuracy and loss on the selection images with BatchNorm statistics of its own, parameters, flops and what
-    is known of latency; one beyond a limit is only counted. Numbers have six digits, so that all fit in a message.
+    Results: the task's metrics and loss on the selection examples with BatchNorm statistics of its own, parameters,
+    flops and what is known of latency; one beyond a limit is only counted. Numbers have six digits, so that all fit in
+    a message.
     An interruption loses the architecture that it comes in.
     """
     settings = context.work.evaluation.shared_weights if context.work.evaluation else None
@@ -47,7 +48,7 @@ def run(context: Context) -> Message:
                     network, architecture, data, calibration=calibration, selection=selection,
                     should_stop=context.interruption.requested,
                 )  # fmt: skip
-                context.log(f"{architecture.id}: accuracy {found['accuracy']:.4f}, loss {found['loss']:.4f}")
+                context.log(f"{architecture.id}: {data.metric} {found[data.metric]:.4f}, loss {found['loss']:.4f}")
             except Infeasible as beyond:
                 found = beyond.metrics
             except Stopped:
@@ -60,10 +61,10 @@ def run(context: Context) -> Message:
 
 def _network(context: Context) -> SpaceNetwork:
     weights, description = read_weights(context.work)
-    if description.space != context.space.hash() or description.shape != context.data.shape:
+    if description.space != context.space.hash() or description.signature != context.data.signature:
         raise UserError(
-            f"spec.weights must be of the space {context.space.hash()} and images of {context.data.shape}, but are of "
-            f"{description.space} and {description.shape}"
+            f"spec.weights must be of the space {context.space.hash()} and {context.data.signature} as the data "
+            f"have them, but are of {description.space} and {description.signature}"
         )
     network = shared_network(context)
     try:

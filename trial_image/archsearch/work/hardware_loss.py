@@ -62,6 +62,6 @@ def _table(context: Context, settings: HardwareLoss) -> CostTable:
             return context.cost(architecture)[settings.metric]
 
         networks = max(40, COUNTED * sum(len(choice.options) for choice in context.space.choices))
-        table = fit(context.space, cost, networks, metric=settings.metric, shape=context.data.shape)
+        table = fit(context.space, cost, networks, metric=settings.metric, shape=context.data.signature.shape)
     context.log(f"expected {settings.metric}: {accuracy_text(table)}")
     return table

@@ -105,9 +105,9 @@ def table_of(context: Context, profile: Profile) -> CostTable | None:
         raise UserError(f"{name}: {explain(error)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: must be a latency table, but is not ({error})") from None
-    if table.space != context.space.hash() or table.shape != context.data.shape:
+    if table.space != context.space.hash() or table.shape != context.data.signature.shape:
         raise UserError(
-            f"{name}: must be of the space {context.space.hash()} and images of {context.data.shape}, but is of "
+            f"{name}: must be of the space {context.space.hash()} and {context.data.signature}, but is of "
             f"{table.space} and {table.shape}; measure another with profiles.searchLatency.measuredTable"
         )
     return table
@@ -125,6 +125,6 @@ def _shipped(name: str) -> bytes:
 def _measured(context: Context, profile: Profile) -> Latency:
     def latency(architecture: Architecture) -> float:
         network = context.network(architecture, "final")
-        return measure(network, context.data.shape, profile, context.device).latency_ms.p50
+        return measure(network, context.inputs, profile, context.device).latency_ms.p50
 
     return latency

@@ -129,5 +129,5 @@ def _trained(report: EpochReport | None) -> dict[tuple[str, tuple[tuple[str, str
         return {}
     return {
         series("archsearch_trial_objective", metric=name, split="training"): value
-        for name, value in (("loss", report.loss), ("accuracy", report.accuracy))
+        for name, value in {"loss": report.loss, **report.values}.items()
     }

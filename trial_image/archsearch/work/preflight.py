@@ -17,6 +17,7 @@ from archsearch.api.metrics import STATIC
 from archsearch.api.search import Constraint
 from archsearch.api.work import Message
 from archsearch.networks import Mix, WrongNetwork, check_custom, supernet
+from archsearch.networks.inputs import each, random_inputs
 from archsearch.spaces import Architecture, Space
 from archsearch.supernets.progressive import possible
 from archsearch.supernets.recipe import Recipe
@@ -34,7 +35,7 @@ DRAWN_TO_COVER = 500
 def run(context: Context) -> Message:
     """Check everything that can be checked without training.
 
-    Metrics: log10Architectures (how many the space has), classes, and the images of each part.
+    Metrics: log10Architectures (how many the space has), classes, and the examples of each part.
     """
     data = context.data
     _ = context.device
@@ -43,7 +44,7 @@ def run(context: Context) -> Message:
     if context.work.space.custom is not None:
         _check_custom(context, sample, context.work.space.custom.module)
     for stack in ("search", "final"):
-        cost = static_cost(context.space, sample, stack, data.shape, data.classes)
+        cost = static_cost(context.space, sample, stack, data.signature)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
     _check_supernet(context)
     _check_limits(context)
@@ -53,10 +54,10 @@ def run(context: Context) -> Message:
         metrics={
             "log10Architectures": math.log10(size),
             "classes": data.classes,
-            "weightsImages": len(data.weights),
-            "architectureImages": len(data.architecture),
-            "selectionImages": len(data.selection),
-            "testImages": len(data.test),
+            "weightsExamples": len(data.weights),
+            "architectureExamples": len(data.architecture),
+            "selectionExamples": len(data.selection),
+            "testExamples": len(data.test),
         }
     )
 
@@ -113,18 +114,18 @@ def _check_custom(context: Context, sample: Architecture, module: str) -> None:
     check_custom(context.space)
     try:
         for stack in ("search", "final"):
-            static_cost(context.space, sample, stack, context.data.shape, context.data.classes)
+            static_cost(context.space, sample, stack, context.data.signature)
     except (UserError, WrongNetwork):
         raise
     except Exception as error:
         raise UserError(
-            f"space.custom.module: images do not pass through {module} ({type(error).__name__}: {error})"
+            f"space.custom.module: examples do not pass through {module} ({type(error).__name__}: {error})"
         ) from error
     context.log(f"custom network {module}: it asks for exactly the {len(context.space.choices)} choices of the spec")
 
 
 def _check_supernet(context: Context) -> None:
-    """Images pass through the supernet that the search is to train, where it trains one; nothing is computed.
+    """Examples pass through the supernet that the search is to train, where it trains one; nothing is computed.
 
     Through the mixture of all operations, or through each of them where one path is trained at a time. Of a progressive
     search through those of every stage: the later ones are deeper, and built only after hours.
@@ -134,14 +135,14 @@ def _check_supernet(context: Context) -> None:
         options = network_options(settings)
         stages = Recipe.of(settings).stages
         if not stages:
-            _pass_images(context, "supernet", "algorithm.differentiable", context.space, [_all(context.space)], options)
+            _pass_inputs(context, "supernet", "algorithm.differentiable", context.space, [_all(context.space)], options)
         for number, stage in enumerate(stages, 1):
             for space in possible(context.space, stage):
                 name = f"supernet of stage {number}"
-                _pass_images(context, name, "algorithm.differentiable", space, [_all(space)], options)
+                _pass_inputs(context, name, "algorithm.differentiable", space, [_all(space)], options)
     elif algorithm.enas is not None or (evaluation is not None and evaluation.shared_weights is not None):
         paths = [architecture.values for architecture in covering(context.space, context.work.spec.seed)]
-        _pass_images(context, "supernet", "space", context.space, paths, {})
+        _pass_inputs(context, "supernet", "space", context.space, paths, {})
 
 
 def _all(space: Space) -> Mix:
@@ -149,33 +150,31 @@ def _all(space: Space) -> Mix:
     return {choice.name: torch.ones(len(choice.alternatives)) for choice in space.choices if not choice.is_subset}
 
 
-def _pass_images(
+def _pass_inputs(
     context: Context, name: str, field: str, space: Space, mixes: Sequence[Mix], options: Mapping[str, Any]
 ) -> None:
-    """UserError where images do not pass through the space's supernet with each of these mixes.
+    """UserError where examples do not pass through the space's supernet with each of these mixes.
 
     field: what is wrong with the spec where the supernet cannot be built with these options.
     """
-    shape, custom = context.data.shape, context.work.space.custom
+    signature, custom = context.data.signature, context.work.space.custom
     with torch.device("meta"):
         try:
-            built = supernet(space, shape=shape, classes=context.data.classes, **options)
+            built = supernet(space, signature=signature, **options)
         except WrongNetwork:
             raise
         except ValueError as error:
             raise UserError(f"{field}: {error}") from None
+        inputs = each(lambda x: torch.zeros_like(x, device="meta"), random_inputs(signature, 2))
         try:
             for mix in mixes:
-                built(torch.zeros(2, *shape), mix)
+                built(inputs, mix)
         except Exception as error:
             if custom is None and not isinstance(error, (RuntimeError, TypeError)):
                 raise  # no fault of the spec
             said = str(error).partition("\n")[0] or type(error).__name__
-            advice = "use larger images or fewer cells" if custom is None else f"correct {custom.module}"
-            raise UserError(
-                f"space: images of {'x'.join(str(size) for size in shape)} do not pass through the {name} "
-                f"({said}); {advice}"
-            ) from error
+            advice = "use larger inputs or fewer cells" if custom is None else f"correct {custom.module}"
+            raise UserError(f"space: {signature} do not pass through the {name} ({said}); {advice}") from error
     context.log(f"{name}: {sum(weight.numel() for weight in built.parameters()):,} parameters")
 
 

@@ -21,11 +21,11 @@ def run(context: Context) -> Message:
         raise UserError("profile must be set for Profile")
     architecture = context.architecture
     network: SpaceNetwork = context.network(architecture, "final")
-    found = measure(network, context.data.shape, profile, context.device)
+    found = measure(network, context.inputs, profile, context.device)
     latency = found.latency_ms
     context.log(
         f"{found.device}: p50 {latency.p50:.3f} ms, p95 {latency.p95:.3f} ms, p99 {latency.p99:.3f} ms, "
-        f"{found.throughput:.1f} images/s, {found.peak_memory_mib:.1f} MiB, {found.parameters:,} parameters, "
+        f"{found.throughput:.1f} examples/s, {found.peak_memory_mib:.1f} MiB, {found.parameters:,} parameters, "
         f"{found.flops:,} FLOPs"
     )
     quantiles = {"0.5": latency.p50, "0.95": latency.p95, "0.99": latency.p99}

@@ -147,7 +147,7 @@ def shown(metrics: Mapping[str, float]) -> dict[Series, float]:
     choose, and have the split `selection`."""
     found = {}
     for name, value in metrics.items():
-        test = name.startswith("test") and name[4:5].isupper() and name != "testImages"
+        test = name.startswith("test") and name[4:5].isupper() and name != "testExamples"
         metric, split = (name[4].lower() + name[5:], "test") if test else (name, "selection")
         found[series("archsearch_trial_objective", metric=metric, split=split)] = value
     return found

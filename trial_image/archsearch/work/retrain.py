@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archsearch.api.metrics import test_key
 from archsearch.api.status import Artifact
 from archsearch.api.work import Message
 from archsearch.evaluation import Trainer, evaluate
@@ -11,14 +12,14 @@ from archsearch.work.loop import train
 
 
 def run(context: Context) -> Message:
-    """Train the architecture's final network on the weights and architecture images.
+    """Train the architecture's final network on the weights and architecture examples.
 
-    Metrics: accuracy and loss on the selection images, which choose; testAccuracy and testLoss on the test images,
-    which only report; parameters and flops. Artifact: the weights, where there is a volume for them.
+    Metrics: the task's and loss on the selection examples, which choose; the same on the test examples, such as
+    testAccuracy, which only report; parameters and flops. Artifact: the weights, where there is a volume for them.
     """
     architecture, data = context.architecture, context.data
     cost = context.checked_cost(architecture)
-    recipe = context.work.task.member[1].training
+    recipe = context.work.task.training
 
     def make() -> Trainer:
         network = context.network(architecture, "final")
@@ -27,9 +28,9 @@ def run(context: Context) -> Message:
     selection = data.selection.to(context.device)
     training, curve = train(context, make, lambda training, stop: evaluate(training.network, data, selection, stop))
     test = evaluate(training.network, data, data.test)
-    context.log(f"test: accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f}")
+    context.log(f"test: {', '.join(f'{name} {value:.4f}' for name, value in test.items())}")
     return Message(
-        metrics=dict(curve[-1]) | {"testAccuracy": test["accuracy"], "testLoss": test["loss"]} | cost,
+        metrics=dict(curve[-1]) | {test_key(name): value for name, value in test.items()} | cost,
         architecture=dict(architecture.values),
         artifacts=_weights(context, training),
         curve=context.curve(curve),

@@ -13,13 +13,14 @@ from archsearch.api.metrics import ZERO_COST
 from archsearch.api.work import Message
 from archsearch.evaluation import generator
 from archsearch.evaluation.zero_cost import score
+from archsearch.networks.inputs import Inputs
 from archsearch.spaces import Architecture
 from archsearch.work.context import Context
 from archsearch.work.errors import Infeasible, UserError
 from archsearch.work.interruption import Interrupted
 from archsearch.work.latency import latencies, search_cost
 
-Images = list[tuple[Tensor, Tensor]]
+Batches = list[tuple[Inputs, Tensor]]
 
 ORDER: Final = 7
 """What the random numbers of the batches' place are for."""
@@ -82,21 +83,21 @@ def best_of_pool(context: Context) -> tuple[Architecture, dict[str, float]]:
 
 
 def score_of(
-    context: Context, name: ScoreName, architecture: Architecture, batches: Sequence[tuple[Tensor, Tensor]]
+    context: Context, name: ScoreName, architecture: Architecture, batches: Sequence[tuple[Inputs, Tensor]]
 ) -> float:
     """The score of the architecture's search network with new weights."""
-    return score(name, context.network(architecture, "search"), batches)
+    return score(name, context.network(architecture, "search"), batches, context.data.loss)
 
 
-def sample_batches(context: Context, count: int, size: int) -> Images:
-    """Batches of images (B, C, H, W) that train weights, with their labels; the same for every trial of a search."""
+def sample_batches(context: Context, count: int, size: int) -> Batches:
+    """Batches of examples that train weights, prepared, with their targets; the same for every trial of a search."""
     data = context.data
-    images = min(size, len(data.weights))
-    found: Images = []
+    examples = min(size, len(data.weights))
+    found: Batches = []
     for number in range(count):
-        index = torch.randperm(len(data.weights), generator=generator(0, number, ORDER))[:images]
-        batch = data.normalise(data.weights.images[index]).to(context.device)
-        found.append((batch, data.weights.labels[index].to(context.device)))
+        index = torch.randperm(len(data.weights), generator=generator(0, number, ORDER))[:examples]
+        batch = data.prepare(data.weights.at(index).to(context.device))
+        found.append((batch.inputs, batch.targets))
     return found
 
 

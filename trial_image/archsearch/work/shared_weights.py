@@ -21,26 +21,21 @@ from archsearch.work.loop import train
 WATCHED: Final = 4
 """Random architectures that are evaluated after each epoch to see how the weights come on."""
 CALIBRATION: Final = 512
-"""Training images that their statistics are taken over."""
+"""Training examples that their statistics are taken over."""
 
 
 def run(context: Context) -> Message:
-    """Train the supernet on the weights and architecture images.
+    """Train the supernet on the weights and architecture examples.
 
-    Metrics: mean accuracy and loss of some random architectures with these weights, on the selection images.
-    Artifact: the weights.
+    Metrics: the task's, and loss, as means over some random architectures with these weights, on the selection
+    examples. Artifact: the weights.
     """
     settings = context.work.evaluation.shared_weights if context.work.evaluation else None
     if settings is None:
         raise UserError("evaluation.sharedWeights must be set for SharedWeights")
     data, seed = context.data, context.work.spec.seed
-    recipe = Training(
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        gradient_clip=settings.gradient_clip,
-        augmentation=context.work.task.member[1].training.augmentation,
+    recipe = context.work.task.training.model_copy(
+        update={name: getattr(settings, name) for name in Training.model_fields if hasattr(settings, name)}
     )
     rng = np.random.default_rng(seed)
     watched = [context.space.sample(rng) for _ in range(WATCHED)]
@@ -49,7 +44,7 @@ def run(context: Context) -> Message:
     def make() -> Trainer:
         network = shared_network(context)
         passes = OnePath(
-            context.space, network, settings.sampling, random_paths=settings.random_paths,
+            context.space, network, data, settings.sampling, random_paths=settings.random_paths,
             distillation=settings.distillation, seed=seed,
         )  # fmt: skip
         return Trainer(network, data, recipe, epochs=context.epochs, seed=seed, passes=passes)
@@ -82,7 +77,7 @@ def shared_network(context: Context) -> SpaceNetwork:
     """The supernet on the device, with weights that follow from the trial's seed."""
     torch.manual_seed(derive(context.work.spec.seed))
     try:
-        built = supernet(context.space, shape=context.data.shape, classes=context.data.classes)
+        built = supernet(context.space, signature=context.data.signature)
     except ValueError as error:
         raise UserError(f"space: {error}") from None
     return built.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

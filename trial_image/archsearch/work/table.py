@@ -34,7 +34,7 @@ def run(context: Context) -> Message:
     done: list[float] = []
 
     first = context.space.sample(np.random.default_rng(context.work.spec.seed))
-    paced = Paced(context.network(first, "final"), context.data.shape, profile, context.device)
+    paced = Paced(context.network(first, "final"), context.inputs, profile, context.device)
 
     def latency(architecture: Architecture) -> float:
         if context.interruption.requested():
@@ -50,7 +50,7 @@ def run(context: Context) -> Message:
         latency,
         networks,
         metric="latencyMs",
-        shape=context.data.shape,
+        shape=context.data.signature.shape,
         seed=context.work.spec.seed,
         device=device_name(context.device),
         runtime=profile.runtime,

@@ -1,4 +1,4 @@
-"""Train: one architecture of a search, trained for a few epochs and compared on the selection images."""
+"""Train: one architecture of a search, trained for a few epochs and compared on the selection examples."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from archsearch.work.score import best_of_pool
 
 
 def run(context: Context) -> Message:
-    """Train the architecture's search network on the weights and architecture images.
+    """Train the architecture's search network on the weights and architecture examples.
 
-    Metrics: accuracy and loss on the selection images after the last epoch; parameters and flops of the final network.
+    Metrics: the task's and loss on the selection examples after the last epoch; parameters and flops of the final
+    network.
     """
     (architecture, cost), data = best_of_pool(context), context.data
-    recipe = context.work.task.member[1].training
+    recipe = context.work.task.training
 
     def make() -> Trainer:
         network = context.network(architecture, "search")
