@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from archsearch.api.base import DecimalString, Fraction, Model, ObjectName, OneOf, PositiveDecimal
+from archsearch.api.base import Model, OneOf
+from archsearch.api.custom_task import CustomTask
 from archsearch.api.metrics import DEFAULT_GOALS, Metric
 from archsearch.api.objective import Objective
+from archsearch.api.training import RelativePath, Training, VolumeSource
 
-RelativePath = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9_][-A-Za-z0-9_.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)*)?$", max_length=255)
-]
-
-
-class VolumeSource(Model):
-    """A file or folder on a persistent volume claim, mounted read-only into every trial."""
-
-    claim_name: ObjectName
-    """The PersistentVolumeClaim in the search's namespace."""
-    path: RelativePath = ""
-    """A path inside the volume, without a leading slash and without `..`; empty for the volume's root."""
+__all__ = [
+    "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "RelativePath", "Task", "Training",
+    "VolumeSource",
+]  # fmt: skip
 
 
 class Dataset(OneOf):
@@ -32,25 +26,6 @@ class Dataset(OneOf):
     volume: VolumeSource | None = None
     """A `.npz` file with the arrays `train_images`, `train_labels`, `test_images` and `test_labels` (uint8 images,
     N x height x width or N x height x width x channels), or a folder with `train/CLASS/*` and `test/CLASS/*` images."""
-
-
-class Training(Model):
-    """The recipe that trains one network from scratch, with a cosine schedule, used by trials and by retraining."""
-
-    optimizer: Literal["SGD", "AdamW"] = "SGD"
-    """`SGD` with momentum, or `AdamW` (Loshchilov and Hutter 2019), whose first moment decays by momentum. It trains
-    shared weights as well, but not the supernets of differentiable search."""
-
-    batch_size: Annotated[int, Field(ge=2, le=8192)] = 96
-    """Examples a step."""
-    learning_rate: PositiveDecimal = "0.025"
-    """The learning rate at the start; a cosine takes it to zero."""
-    momentum: Fraction = "0.9"
-    """Momentum of SGD, or the decay of AdamW's first moment; below 1."""
-    weight_decay: DecimalString = "0.0003"
-    """Weight decay: with SGD a part of the gradient, with AdamW apart from it."""
-    gradient_clip: PositiveDecimal = "5"
-    """Largest norm of the gradient; a longer one is shortened."""
 
 
 class ImageTraining(Training):
@@ -84,12 +59,14 @@ class Task(OneOf):
 
     image_classification: ImageClassification | None = None
     """One label for each image."""
+    custom: CustomTask | None = None
+    """A task in the user's own image."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What training is judged by, the field's standard first."""
         found: tuple[Metric, ...] = self.member[1].metrics
-        return found
+        return found if "loss" in found else (*found, "loss")
 
     @property
     def objective(self) -> Objective:
@@ -100,8 +77,13 @@ class Task(OneOf):
     @property
     def claim(self) -> VolumeSource | None:
         """Where the data are; None for data that the trial image carries."""
-        found: VolumeSource | None = self.member[1].dataset.volume
+        found: VolumeSource | None = self.custom.volume if self.custom else self.member[1].dataset.volume
         return found
+
+    @property
+    def claim_field(self) -> str:
+        """Where a spec says it."""
+        return "task.custom.volume" if self.custom else f"task.{self.member[0]}.dataset.volume"
 
     @property
     def training(self) -> Training:

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from archsearch.api.task import ImageClassification, Task
+from archsearch.api.task import CustomTask, ImageClassification, Task
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
+from archsearch.tasks.custom import load_custom
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 
 __all__ = ["SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "Split", "TaskData", "load"]
 
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     ImageClassification: load_images,
+    CustomTask: load_custom,
 }
 """What reads and splits the data of each task, by the type of its settings."""
 

@@ -54,7 +54,7 @@ def run(context: Context) -> Message:
     with tempfile.TemporaryDirectory(dir=context.work.paths.scratch) as scratch:
         path = Path(scratch) / ONNX
         model = Deployed(built, signature)
-        examples = data.selection.first(COMPARED)
+        examples = data.raw(data.selection.first(COMPARED))
         difference = export_onnx(model, path, examples.inputs)
         with torch.inference_mode():
             largest = float(model(*tensors(examples.inputs)).abs().max())
