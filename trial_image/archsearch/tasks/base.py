@@ -93,6 +93,10 @@ class TaskData:
             batch = self.augmented(batch, changes)
         return Split(laid_out(normalised(self.signature, batch.inputs)), batch.targets)
 
+    def raw(self, examples: Split) -> Inputs:
+        """What these examples are on the scale of the data, as an exported model takes them."""
+        return examples.inputs
+
     def augmented(self, batch: Split, changes: torch.Generator) -> Split:  # noqa: ARG002 - a task may have none
         """The examples, each changed at random in a way that keeps its answer right."""
         return batch
