@@ -54,12 +54,12 @@ NETWORKS: Final[dict[type, Any]] = {
 }
 """The network of each space, by the type of its settings."""
 
-TRACED: Final = image_signature((3, 32, 32), 10)
-"""What a network is built for where only its choices matter."""
-TRACED_PAIR: Final = Signature(
-    inputs=(*TRACED.inputs, Input(name="question", shape=(8,), vocabulary=16)), outputs="Classes", classes=10
+IMAGES: Final = image_signature((3, 32, 32), 10)
+QUESTIONS: Final = Signature(
+    inputs=(*IMAGES.inputs, Input(name="question", shape=(8,), vocabulary=16)), outputs="Classes", classes=10
 )
-"""The same for networks that take images and questions."""
+TRACED: Final[dict[type, Signature]] = {FusionNetwork: QUESTIONS}
+"""What the networks of a space are built for where only their choices matter; IMAGES for all others."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""
 
@@ -111,12 +111,16 @@ def inherit(network: nn.Module, shared: Mapping[str, Tensor]) -> None:
     network.load_state_dict(state)
 
 
+def traced(space: Space) -> Signature:
+    """What the networks of the space can be built for where only their choices matter."""
+    return TRACED.get(type(space.settings), IMAGES)
+
+
 def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
     """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
     chooser = Trace()
-    signature = TRACED_PAIR if isinstance(space.settings, FusionNetwork) else TRACED
     with torch.device("meta"):
-        _build(space, chooser, "search", signature, affine=False)
+        _build(space, chooser, "search", traced(space), affine=False)
     return chooser.asked
 
 
@@ -131,7 +135,7 @@ def check_custom(space: Space) -> None:
         with torch.device("meta"):
             chooser = Fixed(architecture)
             try:
-                _build(space, chooser, "search", TRACED, affine=True)
+                _build(space, chooser, "search", traced(space), affine=True)
             except WrongNetwork as error:
                 if not isinstance(error.__cause__, KeyError) or error.__cause__.args[0] not in chooser.asked:
                     raise
