@@ -106,7 +106,7 @@ BAD_SPECS = [
     ("one resolution", {"spec.space": {"resolutionTrellis": {"levels": 1}}}, "spec.space.resolutionTrellis.levels"),
     ("seven image layers", {"spec.space": {"fusionNetwork": {"imageLayers": 7}}},
      "spec.space.fusionNetwork.imageLayers"),
-    ("an unknown operator", {"spec.space": {"fusionNetwork": {"operators": ["add"]}}},
+    ("another fusion operator", {"spec.space": {"fusionNetwork": {"operators": ["add"]}}},
      "spec.space.fusionNetwork.operators.0"),
     ("no motifs", {"spec.space": {"hierarchicalMotifs": {"motifs": 0}}}, "spec.space.hierarchicalMotifs.motifs"),
     ("no class", {"spec.space": {"custom": {**CUSTOM, "module": "mine.nets"}}}, "spec.space.custom.module"),
