@@ -39,6 +39,15 @@ VARIANTS: dict[str, Json] = {
     },
     "trellis": {"spec.space": {"resolutionTrellis": {}}},
     "motifs": {"spec.space": {"hierarchicalMotifs": {}}},
+    "questions": {
+        "spec.task": {
+            "visualQuestionAnswering": {
+                "dataset": {"volume": {"claimName": "data"}},
+                "training": {"adversarial": {"steps": 2, "stepSize": "0.1", "radius": "0.2"}},
+            }
+        },
+        "spec.space": {"fusionNetwork": {"operators": ["film", "sum"]}},
+    },
     "custom": {
         "spec.space": {
             "custom": {

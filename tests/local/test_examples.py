@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local_runs import REPOSITORY, run_example
+from question_data import write
 from sklearn.datasets import load_digits
 
 EXAMPLES = REPOSITORY / "examples"
@@ -51,6 +52,7 @@ LITTLE = {
     "beta-darts": SUPERNET,
     "darts-first-order": SUPERNET,
     "fbnet": SUPERNET,
+    "multimodal": SUPERNET,
     "gdas": SUPERNET,
     "one-shot": (
         "evaluation.sharedWeights.epochs=1",
@@ -101,7 +103,8 @@ def test_an_example_runs_to_its_end(name: str, tmp_path: Path):
     data.mkdir()
     np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
              test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
-    options = ["--volume", f"data={data}"] if name == "npz-volume" else []
+    write(data / "easy_vqa")
+    options = ["--volume", f"data={data}"] if name in ("multimodal", "npz-volume") else []
     run_example(name, tmp_path / "out", LITTLE[name], *options)
     status = json.loads((tmp_path / "out" / "result.json").read_text())
     assert status["stage"] == "Done"

@@ -79,6 +79,7 @@ MBCONV = space_of(SpaceSpec(mbconv_chain=MbconvChain()))
 ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
 TRELLIS = trellis()
 MOTIFS = motifs(6, 4, 5)
+FUSION = space_of(SpaceSpec.model_validate({"fusionNetwork": {}}))
 CUSTOM = custom(
     {"name": "depth", "options": ["1", "2"]},
     {"name": "block/1", "options": ["conv", "pool"]},
@@ -106,9 +107,10 @@ SPACES = {
     "trellis": TRELLIS,
     "trellis-2-layers": trellis(layers=2, levels=2, nodes=1, operations=["skip_connect", "none", "sep_conv_3x3"]),
     "motifs-2": motifs(2, 2, 3),
+    "fusion": FUSION,
     "custom": CUSTOM,
 }
-NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "custom"]
+NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "fusion", "custom"]
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 
@@ -162,6 +164,7 @@ def dependents(space: Space, name: str) -> set[str]:
         (TRELLIS, walks(8, 3) * isqrt(darts_size(4, 7))),
         (trellis(layers=12, levels=4, nodes=5), walks(12, 4) * isqrt(darts_size(5, 7))),
         (MOTIFS, motif_size(6, 4, 5)),
+        (FUSION, (4 * 3 * 5) ** 2),
         (motifs(2, 2, 3), 1 + 2 * 7 * (2**3 - 1) + 49 * (3**3 - 2 * 2**3 + 1)),
         # One layer: 1 + 3 ways; two: both pools, or 3 kernels for each of 3 others.
         (CUSTOM, (1 + 3) + (1 + 3 * 3)),
@@ -279,7 +282,7 @@ def test_a_set_changes_by_one_member_and_anything_else_to_every_other_option() -
     "name",
     [
         "darts-2-nodes", "nasbench201", "uneven", "nasnet-1-node", "mbconv-2-stages", "elastic-2-stages",
-        "trellis-2-layers", "motifs-2", "custom",
+        "trellis-2-layers", "motifs-2", "fusion", "custom",
     ],
 )  # fmt: skip
 def test_mutation_reaches_every_neighbour(name: str) -> None:

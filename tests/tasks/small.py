@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import question_data
+
 from archsearch.api.space import Space as SpaceSpec
 from archsearch.api.task import Task
 from archsearch.spaces import Space, space_of
@@ -18,8 +20,14 @@ def digits(_folder: Path) -> Settings:
     return {"dataset": {"builtin": "digits"}}
 
 
+def questions(folder: Path) -> Settings:
+    question_data.write(folder / "small")
+    return {"dataset": {"volume": {"claimName": "data", "path": "small"}}}
+
+
 DATA: dict[str, Callable[[Path], Settings]] = {
     "imageClassification": digits,
+    "visualQuestionAnswering": questions,
 }
 """By task: writes its data to a folder, and returns its settings."""
 
@@ -46,6 +54,7 @@ SPACES: dict[str, Settings] = {
         "headChannels": 16,
     },
     "resolutionTrellis": {"layers": 3, "nodes": 1, **sized(channels=4)},
+    "fusionNetwork": sized(channels=4),
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, **sized(channels=4, cells=1)},
 }
 

@@ -27,13 +27,14 @@ from archsearch.api.chains import (
     MbconvChain,
 )
 from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
+from archsearch.api.fusions import FUSION_OPERATORS, FusionNetwork, FusionOperator, FusionSize
 from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
 
 __all__ = [
-    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "CellStack", "ChainSize", "ChainStage", "ChainStem", "CustomChoice",
-    "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain", "ElasticStage", "EnasMacro",
-    "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells", "NasnetOperation",
-    "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
+    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "FUSION_OPERATORS", "CellStack", "ChainSize", "ChainStage", "ChainStem",
+    "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain", "ElasticStage",
+    "EnasMacro", "FusionNetwork", "FusionOperator", "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain",
+    "NasBench201", "NasnetCells", "NasnetOperation", "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -56,6 +57,8 @@ class Space(OneOf):
     """The resolution of each layer, and the cell of all layers."""
     hierarchical_motifs: HierarchicalMotifs | None = None
     """A cell of motifs, which are graphs of operations."""
+    fusion_network: FusionNetwork | None = None
+    """Where two encoders, of images and of questions, are joined, and how."""
     custom: CustomSpace | None = None
     """A space in the user's own image."""
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
-from archsearch.api.signature import Signature, image_signature
+from archsearch.api.signature import Input, Signature, image_signature
 from archsearch.api.space import (
     CustomSpace,
     DartsCells,
     ElasticChain,
     EnasMacro,
+    FusionNetwork,
     HierarchicalMotifs,
     MbconvChain,
     NasBench201,
@@ -31,6 +32,7 @@ from archsearch.networks.darts import DartsNetwork
 from archsearch.networks.elastic import crop, elastic_network
 from archsearch.networks.enas_macro import EnasMacroNetwork
 from archsearch.networks.fused import FusedCell
+from archsearch.networks.fusion import FusedNetwork
 from archsearch.networks.motifs import MotifNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
@@ -47,12 +49,17 @@ NETWORKS: Final[dict[type, Any]] = {
     ElasticChain: elastic_network,
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
+    FusionNetwork: FusedNetwork,
     CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""
 
-TRACED: Final = image_signature((3, 32, 32), 10)
-"""What a network is built for where only its choices matter."""
+IMAGES: Final = image_signature((3, 32, 32), 10)
+QUESTIONS: Final = Signature(
+    inputs=(*IMAGES.inputs, Input(name="question", shape=(8,), vocabulary=16)), outputs="Classes", classes=10
+)
+TRACED: Final[dict[type, Signature]] = {FusionNetwork: QUESTIONS}
+"""What the networks of a space are built for where only their choices matter; IMAGES for all others."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""
 
@@ -104,11 +111,16 @@ def inherit(network: nn.Module, shared: Mapping[str, Tensor]) -> None:
     network.load_state_dict(state)
 
 
+def traced(space: Space) -> Signature:
+    """What the networks of the space can be built for where only their choices matter."""
+    return TRACED.get(type(space.settings), IMAGES)
+
+
 def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
     """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
     chooser = Trace()
     with torch.device("meta"):
-        _build(space, chooser, "search", TRACED, affine=False)
+        _build(space, chooser, "search", traced(space), affine=False)
     return chooser.asked
 
 
@@ -123,7 +135,7 @@ def check_custom(space: Space) -> None:
         with torch.device("meta"):
             chooser = Fixed(architecture)
             try:
-                _build(space, chooser, "search", TRACED, affine=True)
+                _build(space, chooser, "search", traced(space), affine=True)
             except WrongNetwork as error:
                 if not isinstance(error.__cause__, KeyError) or error.__cause__.args[0] not in chooser.asked:
                     raise

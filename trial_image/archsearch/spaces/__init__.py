@@ -12,6 +12,7 @@ from archsearch.spaces.custom import custom
 from archsearch.spaces.darts import darts_cells
 from archsearch.spaces.elastic import elastic_chain
 from archsearch.spaces.enas_macro import enas_macro
+from archsearch.spaces.fusion import fusion_network
 from archsearch.spaces.mbconv import mbconv_chain
 from archsearch.spaces.motifs import hierarchical_motifs
 from archsearch.spaces.nasbench201 import nasbench201
@@ -30,6 +31,7 @@ SPACES: Final[dict[str, Callable[[Any], Space]]] = {
     "elasticChain": elastic_chain,
     "resolutionTrellis": resolution_trellis,
     "hierarchicalMotifs": hierarchical_motifs,
+    "fusionNetwork": fusion_network,
     "custom": custom,
 }
 """The space of each member of the API's union."""

@@ -91,12 +91,11 @@ class TaskData:
         """What a network is called with, from some examples: normalised; changed at random before with `changes`."""
         if changes is not None:
             batch = self.augmented(batch, changes)
-        batch = self.raw(batch)
-        return Split(laid_out(normalised(self.signature, batch.inputs)), batch.targets)
+        return Split(laid_out(normalised(self.signature, self.raw(batch))), batch.targets)
 
-    def raw(self, batch: Split) -> Split:
-        """What an exported model is called with, from some examples: as it is in the data, nothing normalised."""
-        return batch
+    def raw(self, examples: Split) -> Inputs:
+        """What these examples are on the scale of the data, as an exported model takes them."""
+        return examples.inputs
 
     def augmented(self, batch: Split, changes: torch.Generator) -> Split:  # noqa: ARG002 - a task may have none
         """The examples, each changed at random in a way that keeps its answer right."""

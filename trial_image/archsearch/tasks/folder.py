@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from archsearch.tasks.arrays import Arrays
+from archsearch.tasks.arrays import MEBIBYTE, Arrays, memory
 from archsearch.tasks.base import DataError
 
 SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -69,7 +69,29 @@ def read_folder(folder: Path, root: Path) -> Arrays:
         size = image.size
     modes = {_mode(file, first, size) for file, _ in (*train, *test)}
     mode = "L" if modes <= {"1", "L"} else "RGB"
-    return Arrays(*_read(train, mode), *_read(test, mode))
+    labels = (np.array([label for _, label in part], dtype=np.int64) for part in (train, test))
+    images = (_read([file for file, _ in part], mode) for part in (train, test))
+    (train_images, test_images), (train_labels, test_labels) = images, labels
+    return Arrays(train_images, train_labels, test_images, test_labels)
+
+
+def read_images(files: Sequence[Path]) -> np.ndarray:
+    """The images (N, H, W, C) uint8 of at least one file; grey where all are, otherwise RGB.
+
+    DataError where one is no image, has more than MAX_SIDE pixels a side or another size than the first, or where all
+    together would not fit into memory.
+    """
+    with _open(files[0]) as image:
+        size = image.size
+    modes = {_mode(file, files[0], size) for file in files}
+    mode = "L" if modes <= {"1", "L"} else "RGB"
+    needed, there = len(files) * size[0] * size[1] * len(mode), memory()
+    if needed > there:
+        raise DataError(
+            f"{files[0].parent}: the images must fit into the memory of {there // MEBIBYTE:,} MiB, but take "
+            f"{needed // MEBIBYTE:,} MiB; raise trial.resources.limits.memory, make them smaller, or use fewer"
+        )
+    return _read(files, mode)
 
 
 def _classes(part: Path) -> list[str]:
@@ -138,10 +160,10 @@ def _text(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _read(listing: list[tuple[Path, int]], mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W, C) uint8 and labels (N,)."""
+def _read(files: Sequence[Path], mode: str) -> np.ndarray:
+    """Images (N, H, W, C) uint8."""
     images = []
-    for file, _ in listing:
+    for file in files:
         with _open(file) as image:
             try:
                 pixels = np.asarray(image.convert(mode), dtype=np.uint8)
@@ -150,4 +172,4 @@ def _read(listing: list[tuple[Path, int]], mode: str) -> tuple[np.ndarray, np.nd
                     f"{file}: must be a whole image, but breaks off ({error}); replace or remove it"
                 ) from None
         images.append(pixels if pixels.ndim == 3 else pixels[..., None])
-    return np.stack(images), np.array([label for _, label in listing], dtype=np.int64)
+    return np.stack(images)

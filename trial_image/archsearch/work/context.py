@@ -14,7 +14,8 @@ from archsearch.api.metrics import LEARNED, STATIC
 from archsearch.api.signature import Signature
 from archsearch.api.trial import CurvePoint, thinned
 from archsearch.api.work import Work
-from archsearch.evaluation import derive
+from archsearch.evaluation import Trainer, derive
+from archsearch.evaluation.adversarial import passes_of
 from archsearch.hardware import MEBIBYTE, activation_mib, count, device_name, found_device
 from archsearch.networks import SpaceNetwork, network
 from archsearch.networks.build import Stack
@@ -101,6 +102,12 @@ class Context:
         torch.manual_seed(derive(self.work.spec.seed))
         built = network(self.space, architecture, stack=stack, signature=self.data.signature, affine=affine)
         return built.to(self.device)
+
+    def training(self, architecture: Architecture, stack: Stack) -> Trainer:
+        """A new training of the architecture's network from scratch, as the task's recipe says."""
+        built, recipe = self.network(architecture, stack), self.work.task.training
+        passes = passes_of(built, self.data, recipe)
+        return Trainer(built, self.data, recipe, epochs=self.epochs, seed=self.work.spec.seed, passes=passes)
 
     @cached_property
     def inputs(self) -> Inputs:

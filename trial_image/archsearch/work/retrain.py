@@ -19,11 +19,9 @@ def run(context: Context) -> Message:
     """
     architecture, data = context.architecture, context.data
     cost = context.checked_cost(architecture)
-    recipe = context.work.task.training
 
     def make() -> Trainer:
-        network = context.network(architecture, "final")
-        return Trainer(network, data, recipe, epochs=context.epochs, seed=context.work.spec.seed)
+        return context.training(architecture, "final")
 
     selection = data.selection.to(context.device)
     training, curve = train(context, make, lambda training, stop: evaluate(training.network, data, selection, stop))

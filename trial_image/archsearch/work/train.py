@@ -16,11 +16,9 @@ def run(context: Context) -> Message:
     network.
     """
     (architecture, cost), data = best_of_pool(context), context.data
-    recipe = context.work.task.training
 
     def make() -> Trainer:
-        network = context.network(architecture, "search")
-        return Trainer(network, data, recipe, epochs=context.epochs, seed=context.work.spec.seed)
+        return context.training(architecture, "search")
 
     selection = data.selection.to(context.device)
     _, curve = train(context, make, lambda training, stop: evaluate(training.network, data, selection, stop))
