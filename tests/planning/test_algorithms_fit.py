@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from archsearch.api import ArchitectureSearchSpec
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.space import Space
+from archsearch.api.task import TASKS
 from archsearch.planning import resolve
 from archsearch.searchers import SEARCHERS, searcher_of
 from archsearch.spaces import space_of
@@ -27,6 +28,7 @@ SAID = {name: dict(zip(HEAD[1:], row[1:], strict=True)) for row in ROWS for name
 CUSTOM: Json = {"module": "a.b:C", "choices": [{"name": "a", "options": ["x", "y"]}]}
 SETTINGS: dict[str, Json] = {"custom": {"module": "a.b:C"}}
 """Of members that need some."""
+BUILTIN = {"imageClassification": "digits", "translation": "numberWords"}
 
 
 def members(union: type) -> list[str]:
@@ -45,7 +47,9 @@ def column(name: str) -> list[Json]:
 
 def spec(space: Json, part: Json) -> ArchitectureSearchSpec:
     """A spec of this space, algorithm and evaluation. Raises ValidationError where they do not fit."""
-    task = {"imageClassification": {"dataset": {"builtin": "digits"}}}
+    (name,) = space
+    known = next(known for known, settings in TASKS.items() if name in settings.spaces)
+    task = {known: {"dataset": {"builtin": BUILTIN[known]}}}
     rest = {"task": task, "budget": {"maxTrials": 4}, "artifacts": {"claimName": "a"}}
     return ArchitectureSearchSpec.model_validate({**rest, "space": space, **part})
 
@@ -79,11 +83,12 @@ def test_the_table_says_what_a_spec_may_hold(name: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_sandwich_is_for_elastic_chains_only(name: str) -> None:
-    assert "`sampling: Sandwich` is for `elasticChain` only." in SECTION
+def test_sandwich_is_for_elastic_spaces_only(name: str) -> None:
+    assert "`sampling: Sandwich` is for `elasticChain` and `elasticTransformer` only." in SECTION
     shared = {"algorithm": {"random": {}}, "evaluation": {"sharedWeights": {"sampling": "Sandwich"}}}
     message = refusal({name: CUSTOM if name == "custom" else {}}, shared)
-    assert (message == "") if name == "elasticChain" else "sampling must be Sandwich only for" in message
+    elastic = name in ("elasticChain", "elasticTransformer")
+    assert (message == "") if elastic else "sampling must be Sandwich only for" in message
 
 
 @pytest.mark.parametrize("name", SAID)

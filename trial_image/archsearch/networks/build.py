@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
-from archsearch.api.signature import Signature, image_signature
+from archsearch.api.signature import Input, Signature, image_signature
 from archsearch.api.space import (
     CustomSpace,
     DartsCells,
     ElasticChain,
+    ElasticTransformer,
     EnasMacro,
     HierarchicalMotifs,
     MbconvChain,
@@ -29,6 +30,7 @@ from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
 from archsearch.networks.custom import WrongNetwork, compare, custom_network
 from archsearch.networks.darts import DartsNetwork
 from archsearch.networks.elastic import crop, elastic_network
+from archsearch.networks.elastic_transformer import ElasticTransformerNetwork
 from archsearch.networks.enas_macro import EnasMacroNetwork
 from archsearch.networks.fused import FusedCell
 from archsearch.networks.motifs import MotifNetwork
@@ -47,12 +49,18 @@ NETWORKS: Final[dict[type, Any]] = {
     ElasticChain: elastic_network,
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
+    ElasticTransformer: ElasticTransformerNetwork,
     CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""
 
 TRACED: Final = image_signature((3, 32, 32), 10)
 """What a network is built for where only its choices matter."""
+TEXTS: Final = tuple(Input(name=name, shape=(8,), vocabulary=16) for name in ("source", "target"))
+TRACED_OTHERS: Final[dict[type, Signature]] = {
+    ElasticTransformer: Signature(inputs=TEXTS, outputs="Tokens", classes=16),
+}
+"""The same for spaces whose networks take no images."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""
 
@@ -108,7 +116,7 @@ def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
     """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
     chooser = Trace()
     with torch.device("meta"):
-        _build(space, chooser, "search", TRACED, affine=False)
+        _build(space, chooser, "search", TRACED_OTHERS.get(type(space.settings), TRACED), affine=False)
     return chooser.asked
 
 

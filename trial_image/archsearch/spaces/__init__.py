@@ -11,6 +11,7 @@ from archsearch.spaces.choice import Choice
 from archsearch.spaces.custom import custom
 from archsearch.spaces.darts import darts_cells
 from archsearch.spaces.elastic import elastic_chain
+from archsearch.spaces.elastic_transformer import elastic_transformer
 from archsearch.spaces.enas_macro import enas_macro
 from archsearch.spaces.mbconv import mbconv_chain
 from archsearch.spaces.motifs import hierarchical_motifs
@@ -30,6 +31,7 @@ SPACES: Final[dict[str, Callable[[Any], Space]]] = {
     "elasticChain": elastic_chain,
     "resolutionTrellis": resolution_trellis,
     "hierarchicalMotifs": hierarchical_motifs,
+    "elasticTransformer": elastic_transformer,
     "custom": custom,
 }
 """The space of each member of the API's union."""
