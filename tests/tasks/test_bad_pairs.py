@@ -45,6 +45,17 @@ def test_tables_of_both_kinds_are_read(tmp_path: Path, kind: str) -> None:
     assert [len(getattr(data, part)) for part in ("weights", "architecture", "selection", "test")] == [14, 13, 3, 10]
 
 
+def test_every_word_is_a_text(tmp_path: Path) -> None:
+    """Words that other readers take for something else, and those that stand for special tokens."""
+    strange = [("NA", "null"), ("1", "2.5"), ("true", "<s>"), ("<pad> x", "nan")]
+    write(tmp_path, table([*PAIRS[:26], *strange]), table([("<s>", "<pad>")]))
+    data = read(tmp_path)
+    assert len(data.training) == 27
+    source = data.test.inputs[0]
+    assert not {0, 2, 3} & set(source[0, : int((source[0] == 3).nonzero())].tolist())
+    assert data.test.targets[0, 0] > 3
+
+
 def test_other_columns_are_not_looked_at(tmp_path: Path) -> None:
     write(tmp_path, table(PAIRS[:30]).append_column("id", pa.array(range(30))))
     assert len(read(tmp_path).training) == 27

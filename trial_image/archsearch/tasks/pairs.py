@@ -19,6 +19,8 @@ DRAWN_SEED: Final = 0
 TEST_SHARE: Final = 0.1
 MAX_CHARACTERS: Final = 100_000
 """Of a text: more is no sentence but a file that was read wrongly."""
+CSV_BLOCK: Final = 2**24
+"""Bytes that are read at once; a row must fit in."""
 GROWTH: Final = 4
 """Bytes in memory for each byte of texts, roughly: Arrow's own, Python's strings, their tokens."""
 
@@ -121,16 +123,12 @@ def _csv(file: Path) -> Any:
     from pyarrow import csv
 
     _check_size(file, file.stat().st_size)
-    return csv.read_csv(
-        file,
-        # One block: a row that goes on in the next one would be refused.
-        read_options=csv.ReadOptions(use_threads=False, block_size=max(1 << 20, file.stat().st_size + 1)),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            include_columns=_known(file, csv.open_csv(file).schema.names), strings_can_be_null=False,
-            column_types=dict.fromkeys(COLUMNS, pa.string()),
-        ),
-    )  # fmt: skip
+    reading = csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK)
+    parsing = csv.ParseOptions(newlines_in_values=True)
+    names = _known(file, csv.open_csv(file, read_options=reading, parse_options=parsing).schema.names)
+    # Words such as NA and null are texts.
+    texts = csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string()), null_values=[])
+    return csv.read_csv(file, read_options=reading, parse_options=parsing, convert_options=texts)
 
 
 def _parquet(file: Path) -> Any:

@@ -247,6 +247,7 @@ def _loaded(content: bytes) -> Tokenizer:
 
 
 def _tokens(tokenizer: Tokenizer, pairs: Pairs) -> list[tuple[list[int], list[int]]]:
+    tokenizer.encode_special_tokens = True  # a text that holds "<s>" means these three characters
     sides = [
         [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         for texts in zip(*pairs, strict=True)
@@ -270,14 +271,14 @@ def _short_enough(
 
 
 def _split(tokens: list[tuple[list[int], list[int]]], source_length: int, target_length: int) -> Split:
-    source = torch.full((len(tokens), source_length), PADDING, dtype=torch.int64)
-    target = torch.full((len(tokens), target_length), PADDING, dtype=torch.int64)
-    answers = torch.full((len(tokens), target_length), IGNORED, dtype=torch.int64)
+    source = np.full((len(tokens), source_length), PADDING, dtype=np.int64)
+    target = np.full((len(tokens), target_length), PADDING, dtype=np.int64)
+    answers = np.full((len(tokens), target_length), IGNORED, dtype=np.int64)
     for row, (read, written) in enumerate(tokens):
         for into, ids in ((source, [*read, END]), (target, [BEGIN, *written]), (answers, [*written, END])):
             cut = ids[: into.shape[1]]
-            into[row, : len(cut)] = torch.tensor(cut)
-    return Split((source, target), answers)
+            into[row, : len(cut)] = cut
+    return Split((torch.from_numpy(source), torch.from_numpy(target)), torch.from_numpy(answers))
 
 
 def _text(row: Sequence[int]) -> list[int]:
