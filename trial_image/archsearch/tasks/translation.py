@@ -126,7 +126,7 @@ class TranslationMeter(Meter):
             one == other and whole for one, other, whole in zip(self._written, self._expected, self._whole, strict=True)
         ]
         return {
-            "bleu": measure.corpus_score(self._written, [self._expected]).score / 100,
+            "bleu": min(measure.corpus_score(self._written, [self._expected]).score / 100, 1.0),  # but for rounding
             "exactMatch": sum(equal) / len(equal),
             **self._data.values(self._tally),
             "loss": self._lost / int(self._tally[1]),
