@@ -22,6 +22,12 @@ TABULAR = {
 }
 PROCESS = {"spec.algorithm": {"gaussianProcess": {"zeroCost": {"scores": ["naswot", "synflow"]}}}}
 SCORES = "spec.algorithm.gaussianProcess.zeroCost"
+WORDS = "spec.task.translation.numberWords"
+TRANSLATION = {
+    "spec.task": {"translation": {"dataset": {"builtin": "numberWords"}, "numberWords": {"pairs": 500}}},
+    "spec.objectives.0.metric": "bleu",
+    "spec.space": {"elasticTransformer": {"encoderDepths": [2, 3], "attends": [1, 2]}},
+}
 LIMITS = "spec.trial.resources.limits"
 REQUESTS = "spec.trial.resources.requests"
 
@@ -170,6 +176,19 @@ BAD_SPECS = [
     ("the same depth twice", {"spec.space": {"elasticChain": {"stages": [{"channels": 8, "depths": [2, 2]}]}}},
      "spec.space.elasticChain.stages.0.depths"),
     ("an even kernel", {"spec.space": {"elasticChain": {"kernels": [3, 4]}}}, "spec.space.elasticChain.kernels"),
+    ("accuracy of translations", {**TRANSLATION, "spec.objectives.0.metric": "accuracy"}, "spec.objectives"),
+    ("translation by convolutions", {**TRANSLATION, "spec.space": {"nasBench201": {}}}, "spec.space"),
+    ("images for a Transformer", {"spec.space": {"elasticTransformer": {}}}, "spec.space"),
+    ("a mixture of Transformers", {**TRANSLATION, **DARTS}, "spec.algorithm"),
+    ("more layers seen than there are", {**TRANSLATION, "spec.space.elasticTransformer.attends": [1, 3]},
+     "spec.space.elasticTransformer.attends"),
+    ("the same depth of a decoder twice", {**TRANSLATION, "spec.space.elasticTransformer.decoderDepths": [1, 1]},
+     "spec.space.elasticTransformer.decoderDepths"),
+    ("an odd width of a Transformer", {**TRANSLATION, "spec.space.elasticTransformer.widths": [9]},
+     "spec.space.elasticTransformer.widths.0"),
+    ("a language to itself", {**TRANSLATION, f"{WORDS}.source": "en"}, f"{WORDS}.target"),
+    ("more pairs than numbers", {**TRANSLATION, f"{WORDS}.pairs": 2000, f"{WORDS}.largest": 1000}, f"{WORDS}.pairs"),
+    ("an unknown language", {**TRANSLATION, f"{WORDS}.source": "xx"}, f"{WORDS}.source"),
     ("the same option twice", {"spec.space": {"custom": {**CUSTOM, "choices": [{"name": "a", "options": ["1", "1"]}]}}},
      "spec.space.custom.choices.0.options"),
     ("two choices of one name", {"spec.space": {"custom": {**CUSTOM, "choices": [A, A]}}}, "spec.space.custom.choices"),

@@ -38,6 +38,12 @@ VARIANTS: dict[str, Json] = {
         }
     },
     "trellis": {"spec.space": {"resolutionTrellis": {}}},
+    "translation": {
+        "spec.task": {"translation": {"dataset": {"volume": {"claimName": "pairs"}}, "numberWords": {"pairs": 500}}},
+        "spec.space": {"elasticTransformer": {"widths": [8, 16], "encoderDepths": [2]}},
+        "spec.objectives.0.metric": "bleu",
+        "spec.earlyStopping": REMOVED,
+    },
     "motifs": {"spec.space": {"hierarchicalMotifs": {}}},
     "questions": {
         "spec.task": {

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from archsearch.api import Space
-from archsearch.api.signature import Input, Signature, image_signature
+from archsearch.api.signature import Input, Signature
 from archsearch.hardware import Deployed, export_onnx
 from archsearch.hardware.export import BATCHES, difference
 from archsearch.networks import network
+from archsearch.networks.inputs import random_inputs
 from archsearch.spaces import SPACES, space_of
 
 
@@ -91,7 +92,18 @@ TINY: dict[str, Any] = {
     },
     "resolutionTrellis": {"layers": 3, "nodes": 1, "final": {"channels": 2}},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, "final": {"channels": 4, "cells": 1}},
-}
+    "elasticTransformer": {
+        "widths": [8, 16], "encoderDepths": [2], "decoderDepths": [2], "feedForward": [16], "heads": [2],
+        "headChannels": 4, "attends": [2],
+    },
+}  # fmt: skip
+TEXTS = Signature(
+    inputs=(Input(name="source", shape=(6,), vocabulary=20), Input(name="target", shape=(5,), vocabulary=20)),
+    outputs="Tokens",
+    classes=20,
+)
+TAKES = {"elasticTransformer": TEXTS}
+"""What networks take that take no images."""
 PAIRS = ("fusionNetwork",)
 """Spaces whose networks do not take images alone; see test_fusion."""
 
@@ -100,12 +112,11 @@ PAIRS = ("fusionNetwork",)
 def test_the_networks_of_every_space_can_be_exported(tmp_path: Path, name: str) -> None:
     space = space_of(Space.model_validate({name: TINY[name]}))
     torch.manual_seed(1)
-    built = network(
-        space, space.sample(np.random.default_rng(1)), stack="final", signature=image_signature((1, 7, 6), 3)
-    )
+    taken = TAKES.get(name, signature(1, (100.0,), (50.0,), (7, 6)))
+    built = network(space, space.sample(np.random.default_rng(1)), stack="final", signature=taken)
     for _ in range(10):
-        built(torch.randn(16, 1, 7, 6) * 2 + 1)
-    assert export_onnx(Deployed(built, signature(1, (100.0,), (50.0,), (7, 6))), tmp_path / "model.onnx") < 1e-5
+        built(torch.randn(16, 1, 7, 6) * 2 + 1 if name not in TAKES else random_inputs(taken, 16))
+    assert export_onnx(Deployed(built, taken), tmp_path / "model.onnx") < 1e-5
 
 
 def test_the_file_names_its_ends_and_no_source_file(tmp_path: Path) -> None:

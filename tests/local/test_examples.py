@@ -63,6 +63,13 @@ LITTLE = {
     "pc-darts": SUPERNET,
     "proxylessnas": SUPERNET,
     "proxylessnas-reinforce": SUPERNET,
+    "translation": (
+        "task.translation.numberWords.pairs=400",
+        "evaluation.sharedWeights.epochs=1",
+        "evaluation.sharedWeights.architecturesPerTrial=3",
+        "budget={maxTrials: 2, parallelTrials: 2}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
     "zero-cost": (
         "evaluation.zeroCost.architecturesPerTrial=3",
         "budget={maxTrials: 1, parallelTrials: 1}",

@@ -28,6 +28,7 @@ SAID = {name: dict(zip(HEAD[1:], row[1:], strict=True)) for row in ROWS for name
 CUSTOM: Json = {"module": "a.b:C", "choices": [{"name": "a", "options": ["x", "y"]}]}
 SETTINGS: dict[str, Json] = {"custom": {"module": "a.b:C"}}
 """Of members that need some."""
+BUILTIN = {"imageClassification": "digits", "translation": "numberWords"}
 
 
 def members(union: type) -> list[str]:
@@ -46,10 +47,10 @@ def column(name: str) -> list[Json]:
 
 def spec(space: Json, part: Json) -> ArchitectureSearchSpec:
     """A spec of this space, algorithm and evaluation. Raises ValidationError where they do not fit."""
-    task = {"imageClassification": {"dataset": {"builtin": "digits"}}}
-    if next(iter(space)) not in TASKS["imageClassification"].spaces:
-        name = next(name for name, settings in TASKS.items() if next(iter(space)) in settings.spaces)
-        task = {name: {"dataset": {"volume": {"claimName": "a"}}}}
+    (name,) = space
+    known = next(known for known, settings in TASKS.items() if name in settings.spaces)
+    dataset = {"builtin": BUILTIN[known]} if known in BUILTIN else {"volume": {"claimName": "a"}}
+    task = {known: {"dataset": dataset}}
     rest = {"task": task, "budget": {"maxTrials": 4}, "artifacts": {"claimName": "a"}}
     return ArchitectureSearchSpec.model_validate({**rest, "space": space, **part})
 
@@ -83,11 +84,12 @@ def test_the_table_says_what_a_spec_may_hold(name: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_sandwich_is_for_elastic_chains_only(name: str) -> None:
-    assert "`sampling: Sandwich` is for `elasticChain` only." in SECTION
+def test_sandwich_is_for_elastic_spaces_only(name: str) -> None:
+    assert "`sampling: Sandwich` is for `elasticChain` and `elasticTransformer` only." in SECTION
     shared = {"algorithm": {"random": {}}, "evaluation": {"sharedWeights": {"sampling": "Sandwich"}}}
     message = refusal({name: CUSTOM if name == "custom" else {}}, shared)
-    assert (message == "") if name == "elasticChain" else "sampling must be Sandwich only for" in message
+    elastic = name in ("elasticChain", "elasticTransformer")
+    assert (message == "") if elastic else "sampling must be Sandwich only for" in message
 
 
 @pytest.mark.parametrize("name", SAID)

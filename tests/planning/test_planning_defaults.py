@@ -71,6 +71,20 @@ def test_the_first_rule_that_fits_decides_and_the_reason_names_what_it_looked_at
     assert reason in said["algorithm"].reason
 
 
+def test_a_task_has_its_own_space_and_an_algorithm_that_fits_it():
+    task = {"translation": {"dataset": {"builtin": "numberWords"}}}
+    spec = ArchitectureSearchSpec.model_validate({"task": task, "budget": {"maxTrials": 4}})
+    whole = resolve(spec, "image")
+    ArchitectureSearchSpec.model_validate(whole.wire())
+    assert whole.space.member[0] == "elasticTransformer"
+    assert whole.algorithm.member[0] == "gaussianProcess"
+    assert [objective.metric for objective in whole.objectives] == ["bleu"]
+    assert {item.field: item.reason for item in reasons(spec)} == {
+        "space": "it is the space of translation",
+        "algorithm": "the supernet of elasticTransformer runs one architecture at a time",
+    }
+
+
 def test_a_latency_limit_is_in_the_loss_and_its_table_is_measured_first():
     whole = resolve(silent(**LIMIT), "image")
     ArchitectureSearchSpec.model_validate(whole.wire())

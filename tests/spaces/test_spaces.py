@@ -67,6 +67,10 @@ def motifs(count: int, motif_nodes: int, cell_nodes: int) -> Space:
     return space_of(SpaceSpec.model_validate({"hierarchicalMotifs": given}))
 
 
+def transformer(**given: object) -> Space:
+    return space_of(SpaceSpec.model_validate({"elasticTransformer": given}))
+
+
 def custom(*choices: dict[str, object]) -> Space:
     return space_of(SpaceSpec.model_validate({"custom": {"module": "a.b:C", "choices": choices}}))
 
@@ -80,6 +84,10 @@ ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
 TRELLIS = trellis()
 MOTIFS = motifs(6, 4, 5)
 FUSION = space_of(SpaceSpec.model_validate({"fusionNetwork": {}}))
+TRANSFORMER = transformer()
+SMALL_TRANSFORMER = transformer(
+    widths=[8], encoderDepths=[2, 1], decoderDepths=[1], feedForward=[16, 8], heads=[2, 1], attends=[1]
+)
 CUSTOM = custom(
     {"name": "depth", "options": ["1", "2"]},
     {"name": "block/1", "options": ["conv", "pool"]},
@@ -108,9 +116,11 @@ SPACES = {
     "trellis-2-layers": trellis(layers=2, levels=2, nodes=1, operations=["skip_connect", "none", "sep_conv_3x3"]),
     "motifs-2": motifs(2, 2, 3),
     "fusion": FUSION,
+    "transformer": TRANSFORMER,
+    "transformer-small": SMALL_TRANSFORMER,
     "custom": CUSTOM,
 }
-NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "fusion", "custom"]
+NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "fusion", "transformer", "custom"]
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 
@@ -166,6 +176,9 @@ def dependents(space: Space, name: str) -> set[str]:
         (MOTIFS, motif_size(6, 4, 5)),
         (FUSION, (4 * 3 * 5) ** 2),
         (motifs(2, 2, 3), 1 + 2 * 7 * (2**3 - 1) + 49 * (3**3 - 2 * 2**3 + 1)),
+        # Of an encoder's layer 3 x 2 ways, of a decoder's 3 x 2 x 2 x 3.
+        (TRANSFORMER, 2**2 * 6**6 * sum(36**depth for depth in range(1, 7))),
+        (SMALL_TRANSFORMER, (4 + 4**2) * 8),
         # One layer: 1 + 3 ways; two: both pools, or 3 kernels for each of 3 others.
         (CUSTOM, (1 + 3) + (1 + 3 * 3)),
     ],

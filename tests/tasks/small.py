@@ -25,8 +25,14 @@ def questions(folder: Path) -> Settings:
     return {"dataset": {"volume": {"claimName": "data", "path": "small"}}}
 
 
+def number_words(_folder: Path) -> Settings:
+    numbers = {"pairs": 400, "largest": 999}
+    return {"dataset": {"builtin": "numberWords"}, "numberWords": numbers, "vocabulary": 64}
+
+
 DATA: dict[str, Callable[[Path], Settings]] = {
     "imageClassification": digits,
+    "translation": number_words,
     "visualQuestionAnswering": questions,
 }
 """By task: writes its data to a folder, and returns its settings."""
@@ -54,7 +60,11 @@ SPACES: dict[str, Settings] = {
         "headChannels": 16,
     },
     "resolutionTrellis": {"layers": 3, "nodes": 1, **sized(channels=4)},
-    "fusionNetwork": sized(channels=4),
+    "elasticTransformer": {
+        "widths": [16, 24], "encoderDepths": [2], "decoderDepths": [1, 2], "feedForward": [16, 32], "heads": [2, 4],
+        "headChannels": 8, "attends": [1, 2], "search": {"widthPercent": 100}, "final": {"widthPercent": 100},
+    },
+    "fusionNetwork": {"nodes": 1, "imageLayers": 2, "questionLayers": 2, **sized(channels=4, width=8)},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, **sized(channels=4, cells=1)},
 }
 

@@ -8,6 +8,7 @@ from archsearch.api.space import (
     CustomSpace,
     DartsCells,
     ElasticChain,
+    ElasticTransformer,
     EnasMacro,
     HierarchicalMotifs,
     MbconvChain,
@@ -16,14 +17,15 @@ from archsearch.api.space import (
     ResolutionTrellis,
     Space,
 )
-from archsearch.api.task import Dataset, ImageClassification, Task
+from archsearch.api.task import Dataset, ImageClassification, Task, Translation
+from archsearch.api.translation import SentencePairs
 from archsearch.api.trial import ArchitectureTrialSpec, ArchitectureTrialStatus, Trial, TrialResult
 from archsearch.api.work import Message, Work
 
 __all__ = [
     "API_VERSION", "GROUP", "VERSION", "Algorithm", "ArchitectureSearchSpec", "ArchitectureSearchStatus",
     "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "CustomSpace", "DartsCells", "Dataset",
-    "Differentiable", "ElasticChain", "EnasMacro", "HierarchicalMotifs", "ImageClassification", "MbconvChain",
-    "Message", "NasBench201", "NasnetCells", "RandomSearch", "RegularizedEvolution", "ResolutionTrellis", "Space",
-    "Task", "Trial", "TrialResult", "Work", "quantity",
+    "Differentiable", "ElasticChain", "ElasticTransformer", "EnasMacro", "HierarchicalMotifs", "ImageClassification",
+    "MbconvChain", "Message", "NasBench201", "NasnetCells", "RandomSearch", "RegularizedEvolution", "ResolutionTrellis",
+    "SentencePairs", "Space", "Task", "Translation", "Trial", "TrialResult", "Work", "quantity",
 ]  # fmt: skip

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PROFILE: Final = "default"
 """The profile that stands for the trials' own hardware where no profile is defined."""
+ELASTIC: Final = ("elasticChain", "elasticTransformer")
+"""The spaces whose architectures are part of a largest one, and have a smallest."""
 PROPOSES: Final = "(!has(self.algorithm) || (!has(self.algorithm.differentiable) && !has(self.algorithm.enas)))"
 """`Algorithm.proposes` in CEL."""
 
@@ -91,8 +93,8 @@ def _shares_weights(self: ArchitectureSearchSpec) -> str | None:
         return None
     if self.artifacts is None:
         return "artifacts must be set for evaluation.sharedWeights: there is nowhere to keep the weights otherwise"
-    if shared.sampling == "Sandwich" and (self.space is None or self.space.elastic_chain is None):
-        return "evaluation.sharedWeights.sampling must be Sandwich only for the space elasticChain"
+    if shared.sampling == "Sandwich" and (self.space is None or self.space.member[0] not in ELASTIC):
+        return f"evaluation.sharedWeights.sampling must be Sandwich only for the spaces {' and '.join(ELASTIC)}"
     return None
 
 
@@ -240,8 +242,9 @@ AGREEMENTS: Final = (
     ),
     Rule(
         expression="!has(self.evaluation) || !has(self.evaluation.sharedWeights) || "
-        "self.evaluation.sharedWeights.sampling != 'Sandwich' || (has(self.space) && has(self.space.elasticChain))",
-        message="evaluation.sharedWeights.sampling must be Sandwich only for the space elasticChain",
+        "self.evaluation.sharedWeights.sampling != 'Sandwich' || (has(self.space) && "
+        f"({' || '.join(f'has(self.space.{name})' for name in ELASTIC)}))",
+        message=f"evaluation.sharedWeights.sampling must be Sandwich only for the spaces {' and '.join(ELASTIC)}",
         field_path=".evaluation.sharedWeights.sampling",
     ),
     Rule(
@@ -265,8 +268,8 @@ AGREEMENTS: Final = (
     ),
     Rule(
         expression="!has(self.space) || !(has(self.space.elasticChain) || has(self.space.hierarchicalMotifs) || "
-        "(has(self.space.custom) && !self.space.custom.mixable)) || !has(self.algorithm) || "
-        "!has(self.algorithm.differentiable)",
+        "has(self.space.elasticTransformer) || (has(self.space.custom) && !self.space.custom.mixable)) || "
+        "!has(self.algorithm) || !has(self.algorithm.differentiable)",
         message="algorithm must not be differentiable for a space whose supernet runs one architecture at a time",
         field_path=".algorithm",
     ),

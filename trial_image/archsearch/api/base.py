@@ -90,7 +90,9 @@ def distinct(*fields: str) -> tuple[tuple[Rule, ...], tuple[Callable[[Any], str 
 
 
 def _repeated(field: str, model: Any) -> str | None:
-    values = getattr(model, field)
+    values = getattr(
+        model, next(name for name, info in type(model).model_fields.items() if field in (name, info.alias))
+    )
     if len(set(values)) == len(values):
         return None
     return f"{field} must be different from each other, but got {', '.join(map(str, values))}"

@@ -29,12 +29,14 @@ from archsearch.api.chains import (
 from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
 from archsearch.api.fusions import FUSION_OPERATORS, FusionNetwork, FusionOperator, FusionSize
 from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
+from archsearch.api.translators import ElasticTransformer, ElasticTransformerSize
 
 __all__ = [
-    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "FUSION_OPERATORS", "CellStack", "ChainSize", "ChainStage", "ChainStem",
-    "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain", "ElasticStage",
-    "EnasMacro", "FusionNetwork", "FusionOperator", "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain",
-    "NasBench201", "NasnetCells", "NasnetOperation", "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
+    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "FUSION_OPERATORS", "CellStack", "ChainSize", "ChainStage",
+    "ChainStem", "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain",
+    "ElasticStage", "ElasticTransformer", "ElasticTransformerSize", "EnasMacro", "FusionNetwork", "FusionOperator",
+    "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells", "NasnetOperation",
+    "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -59,6 +61,8 @@ class Space(OneOf):
     """A cell of motifs, which are graphs of operations."""
     fusion_network: FusionNetwork | None = None
     """Where two encoders, of images and of questions, are joined, and how."""
+    elastic_transformer: ElasticTransformer | None = None
+    """Transformers that translate and share all their weights, for one-shot search."""
     custom: CustomSpace | None = None
     """A space in the user's own image."""
 
@@ -67,4 +71,5 @@ class Space(OneOf):
         """Whether a supernet can run all alternatives at once, weighted, as differentiable search does."""
         if self.custom is not None:
             return self.custom.mixable
-        return self.elastic_chain is None and self.hierarchical_motifs is None
+        unmixable = (self.elastic_chain, self.hierarchical_motifs, self.elastic_transformer)
+        return all(settings is None for settings in unmixable)

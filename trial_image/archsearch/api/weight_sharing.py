@@ -18,7 +18,8 @@ class SharedWeights(Model):
     sampling: Literal["Uniform", "Fair", "Sandwich"] = "Uniform"
     """Which architectures a step trains. `Uniform`: one, each choice drawn on its own. `Fair`: as many as a choice has
     options, so that every option of every choice is trained equally often (Chu et al. 2021). `Sandwich`: the largest,
-    the smallest and some in between (Yu et al. 2020), for `elasticChain`."""
+    the smallest and some in between (Yu et al. 2020), for
+    `elasticChain` and `elasticTransformer`."""
     random_paths: Annotated[int, Field(ge=1, le=16)] = 2
     """Architectures in between, for `Sandwich`."""
     distillation: bool = False

@@ -16,6 +16,7 @@ from archsearch.api.space import (
     CustomSpace,
     DartsCells,
     ElasticChain,
+    ElasticTransformer,
     EnasMacro,
     FusionNetwork,
     HierarchicalMotifs,
@@ -30,6 +31,7 @@ from archsearch.networks.chooser import Chooser, Fixed, Super, Trace
 from archsearch.networks.custom import WrongNetwork, compare, custom_network
 from archsearch.networks.darts import DartsNetwork
 from archsearch.networks.elastic import crop, elastic_network
+from archsearch.networks.elastic_transformer import ElasticTransformerNetwork
 from archsearch.networks.enas_macro import EnasMacroNetwork
 from archsearch.networks.fused import FusedCell
 from archsearch.networks.fusion import FusedNetwork
@@ -50,6 +52,7 @@ NETWORKS: Final[dict[type, Any]] = {
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
     FusionNetwork: FusedNetwork,
+    ElasticTransformer: ElasticTransformerNetwork,
     CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""
@@ -58,7 +61,12 @@ IMAGES: Final = image_signature((3, 32, 32), 10)
 QUESTIONS: Final = Signature(
     inputs=(*IMAGES.inputs, Input(name="question", shape=(8,), vocabulary=16)), outputs="Classes", classes=10
 )
-TRACED: Final[dict[type, Signature]] = {FusionNetwork: QUESTIONS}
+TEXTS: Final = Signature(
+    inputs=tuple(Input(name=name, shape=(8,), vocabulary=16) for name in ("source", "target")),
+    outputs="Tokens",
+    classes=16,
+)
+TRACED: Final[dict[type, Signature]] = {FusionNetwork: QUESTIONS, ElasticTransformer: TEXTS}
 """What the networks of a space are built for where only their choices matter; IMAGES for all others."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""

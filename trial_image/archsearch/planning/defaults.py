@@ -143,8 +143,8 @@ def _algorithm(spec: ArchitectureSearchSpec) -> tuple[Algorithm, str]:
         return process, "earlyStopping compares trials that train one network each"
     if spec.objectives is not None and len(spec.objectives) > 1:
         return process, f"there are {len(spec.objectives)} objectives: it looks for the whole front"
-    if spec.space is not None and not spec.space.mixable:
-        return process, f"the supernet of {spec.space.member[0]} runs one architecture at a time"
+    if not (space := spec.space or _space(spec)).mixable:
+        return process, f"the supernet of {space.member[0]} runs one architecture at a time"
     if (limit := _latency_limit(spec)) is not None:
         loss = HardwareLoss(metric="latencyMs", profile=limit.profile, target=limit.max)
         aware = Algorithm(differentiable=Differentiable(method="FBNet", hardware_loss=loss))

@@ -11,6 +11,7 @@ from archsearch.spaces.choice import Choice
 from archsearch.spaces.custom import custom
 from archsearch.spaces.darts import darts_cells
 from archsearch.spaces.elastic import elastic_chain
+from archsearch.spaces.elastic_transformer import elastic_transformer
 from archsearch.spaces.enas_macro import enas_macro
 from archsearch.spaces.fusion import fusion_network
 from archsearch.spaces.mbconv import mbconv_chain
@@ -32,6 +33,7 @@ SPACES: Final[dict[str, Callable[[Any], Space]]] = {
     "resolutionTrellis": resolution_trellis,
     "hierarchicalMotifs": hierarchical_motifs,
     "fusionNetwork": fusion_network,
+    "elasticTransformer": elastic_transformer,
     "custom": custom,
 }
 """The space of each member of the API's union."""

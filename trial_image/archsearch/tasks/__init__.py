@@ -6,17 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from archsearch.api.task import CustomTask, ImageClassification, Task, VisualQuestionAnswering
+from archsearch.api.task import CustomTask, ImageClassification, Task, Translation, VisualQuestionAnswering
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
 from archsearch.tasks.custom import load_custom
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 from archsearch.tasks.questions import QuestionData, load_questions
+from archsearch.tasks.translation import TranslationData, load_translation
 
-__all__ = ["SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "QuestionData", "Split", "TaskData", "load"]
+__all__ = [
+    "SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "QuestionData", "Split", "TaskData",
+    "TranslationData", "load",
+]  # fmt: skip
 
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
-    ImageClassification: load_images,
     CustomTask: load_custom,
+    ImageClassification: load_images,
+    Translation: load_translation,
     VisualQuestionAnswering: load_questions,
 }
 """What reads and splits the data of each task, by the type of its settings."""

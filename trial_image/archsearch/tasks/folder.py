@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from archsearch.tasks.arrays import MEBIBYTE, Arrays, memory
+from archsearch.tasks.arrays import MEBIBYTE, Arrays, available_memory
 from archsearch.tasks.base import DataError
 
 SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -85,7 +85,7 @@ def read_images(files: Sequence[Path]) -> np.ndarray:
         size = image.size
     modes = {_mode(file, files[0], size) for file in files}
     mode = "L" if modes <= {"1", "L"} else "RGB"
-    needed, there = len(files) * size[0] * size[1] * len(mode), memory()
+    needed, there = len(files) * size[0] * size[1] * len(mode), available_memory()
     if needed > there:
         raise DataError(
             f"{files[0].parent}: the images must fit into the memory of {there // MEBIBYTE:,} MiB, but take "

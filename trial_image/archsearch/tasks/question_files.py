@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from archsearch.tasks.arrays import MEBIBYTE, memory
+from archsearch.tasks.arrays import MEBIBYTE, available_memory
 from archsearch.tasks.base import DataError
 from archsearch.tasks.folder import inside, read_images
 
@@ -103,7 +103,7 @@ def _parquet(file: Path) -> pa.Table:
 
 
 def _check_size(file: Path, size: int) -> None:
-    if size > (there := memory()):
+    if size > (there := available_memory()):
         raise DataError(
             f"{file}: must fit into the memory of {there // MEBIBYTE:,} MiB, but takes {size // MEBIBYTE:,} MiB; raise "
             "trial.resources.limits.memory, or use fewer rows"

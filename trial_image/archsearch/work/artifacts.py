@@ -26,7 +26,7 @@ from archsearch.work.files import sha256, write_whole
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
 TABLE: Final = "latency.json"
-FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx", TABLE: "json"}
+FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx", TABLE: "json", "tokenizer.json": "json"}
 
 
 class Description(Model):
