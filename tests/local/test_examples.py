@@ -59,6 +59,7 @@ LITTLE = {
         "retrain={seeds: 1, epochs: 1}",
     ),
     "pc-darts": SUPERNET,
+    "segmentation": SUPERNET,
     "proxylessnas": SUPERNET,
     "proxylessnas-reinforce": SUPERNET,
     "zero-cost": (
@@ -92,16 +93,32 @@ def test_no_example_is_left_out():
     assert set(LITTLE) == {path.stem for path in EXAMPLES.glob("*.yaml")}
 
 
+def write_images(data: Path) -> None:
+    """Digits, as examples/npz-volume.yaml has them."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images.reshape(-1, 8, 8) * 15).astype(np.uint8)
+    np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
+             test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
+
+
+def write_masks(data: Path) -> None:
+    """Bright squares on a dark ground, as examples/data/membranes.py writes images and masks."""
+    masks = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8, 8)), np.ones((32, 32))).astype(np.uint8)
+    np.savez(data / "membranes.npz", train_images=masks[:6] * 200, train_masks=masks[:6],
+             test_images=masks[6:] * 200, test_masks=masks[6:])  # fmt: skip
+
+
+DATA = {"npz-volume": write_images, "segmentation": write_masks}
+
+
 @pytest.mark.parametrize("name", sorted(LITTLE))
 @pytest.mark.timeout(300)
 def test_an_example_runs_to_its_end(name: str, tmp_path: Path):
-    images, labels = load_digits(return_X_y=True)
-    images = (images.reshape(-1, 8, 8) * 15).astype(np.uint8)
     data = tmp_path / "data"
     data.mkdir()
-    np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
-             test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
-    options = ["--volume", f"data={data}"] if name == "npz-volume" else []
+    if name in DATA:
+        DATA[name](data)
+    options = ["--volume", f"data={data}"] if name in DATA else []
     run_example(name, tmp_path / "out", LITTLE[name], *options)
     status = json.loads((tmp_path / "out" / "result.json").read_text())
     assert status["stage"] == "Done"

@@ -45,7 +45,7 @@ def load_images(task: ImageClassification, data: Path | None, seed: int = SPLIT_
     arrays, origin = _read(task.dataset, data)
     classes = _check_labels(arrays, origin)
     parts = split(arrays.train_labels, task.selection_percent, seed)
-    mean, std = _moments(arrays.train_images, np.concatenate([parts["weights"], parts["architecture"]]))
+    mean, std = moments(arrays.train_images, np.concatenate([parts["weights"], parts["architecture"]]))
     height, width, channels = arrays.train_images.shape[1:]
     images = Input(name="images", shape=(channels, height, width), mean=mean, std=std)
     made = {name: _split(arrays.train_images[index], arrays.train_labels[index]) for name, index in parts.items()}
@@ -131,7 +131,7 @@ def _check_labels(arrays: Arrays, origin: str) -> int:
     return classes
 
 
-def _moments(images: np.ndarray, index: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def moments(images: np.ndarray, index: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of each channel over the images (N, H, W, C) at `index`, exact whatever their number."""
     total, squares, count = 0, 0, len(index) * images.shape[1] * images.shape[2]
     for start in range(0, len(index), 1024):  # the whole in 64 bits would take 8 times the memory of the data set
