@@ -61,7 +61,8 @@ def without_questions(data: QuestionData) -> QuestionData:
         index, tokens = part.inputs
         return Split((index, torch.zeros_like(tokens)), part.targets)
 
-    return replace(data, **{name: emptied(getattr(data, name)) for name in PARTS})
+    weights, architecture, selection, test = (emptied(getattr(data, name)) for name in PARTS)
+    return replace(data, weights=weights, architecture=architecture, selection=selection, test=test)
 
 
 def simple(space: Space) -> Architecture:

@@ -61,6 +61,7 @@ LITTLE = {
         "retrain={seeds: 1, epochs: 1}",
     ),
     "pc-darts": SUPERNET,
+    "segmentation": SUPERNET,
     "proxylessnas": SUPERNET,
     "proxylessnas-reinforce": SUPERNET,
     "translation": (
@@ -87,6 +88,13 @@ LITTLE = {
         "budget={maxTrials: 2, parallelTrials: 2}",
         "retrain={seeds: 1, epochs: 1}",
     ),
+    "mobile": (
+        "evaluation.sharedWeights={epochs: 1, batchSize: 16, architecturesPerTrial: 3}",
+        "constraints.0.max=500",
+        "profiles.0.searchLatency.measuredTable.networks=20",
+        "budget={maxTrials: 1, parallelTrials: 1}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
     "minimal": ("evaluation.train.epochs=1", "budget.maxTrials=1", "retrain.topK=0"),
     "npz-volume": (
         "evaluation.train.epochs=1",
@@ -101,17 +109,45 @@ def test_no_example_is_left_out():
     assert set(LITTLE) == {path.stem for path in EXAMPLES.glob("*.yaml")}
 
 
+def write_images(data: Path) -> None:
+    """Digits, as examples/npz-volume.yaml has them."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images.reshape(-1, 8, 8) * 15).astype(np.uint8)
+    np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
+             test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
+
+
+def write_masks(data: Path) -> None:
+    """Bright squares on a dark ground, as examples/data/membranes.py writes images and masks."""
+    masks = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8, 8)), np.ones((32, 32))).astype(np.uint8)
+    np.savez(data / "membranes.npz", train_images=masks[:6] * 200, train_masks=masks[:6],
+             test_images=masks[6:] * 200, test_masks=masks[6:])  # fmt: skip
+
+
+def write_photographs(data: Path) -> None:
+    """Squares of colours, as examples/data/cifar10.py writes photographs."""
+    labels = np.arange(200) % 10
+    images = np.random.default_rng(0).integers(0, 100, (200, 32, 32, 3)) + 15 * labels[:, None, None, None]
+    np.savez(data / "cifar10.npz", train_images=images[:160].astype(np.uint8), train_labels=labels[:160],
+             test_images=images[160:].astype(np.uint8), test_labels=labels[160:])  # fmt: skip
+
+
+DATA = {
+    "mobile": write_photographs,
+    "multimodal": lambda data: write(data / "easy_vqa"),
+    "npz-volume": write_images,
+    "segmentation": write_masks,
+}
+
+
 @pytest.mark.parametrize("name", sorted(LITTLE))
 @pytest.mark.timeout(300)
 def test_an_example_runs_to_its_end(name: str, tmp_path: Path):
-    images, labels = load_digits(return_X_y=True)
-    images = (images.reshape(-1, 8, 8) * 15).astype(np.uint8)
     data = tmp_path / "data"
     data.mkdir()
-    np.savez(data / "images.npz", train_images=images[:600], train_labels=labels[:600],
-             test_images=images[600:700], test_labels=labels[600:700])  # fmt: skip
-    write(data / "easy_vqa")
-    options = ["--volume", f"data={data}"] if name in ("multimodal", "npz-volume") else []
+    if name in DATA:
+        DATA[name](data)
+    options = ["--volume", f"data={data}"] if name in DATA else []
     run_example(name, tmp_path / "out", LITTLE[name], *options)
     status = json.loads((tmp_path / "out" / "result.json").read_text())
     assert status["stage"] == "Done"

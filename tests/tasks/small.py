@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import question_data
 
 from archsearch.api.space import Space as SpaceSpec
@@ -30,8 +31,17 @@ def number_words(_folder: Path) -> Settings:
     return {"dataset": {"builtin": "numberWords"}, "numberWords": numbers, "vocabulary": 64}
 
 
+def masks(folder: Path) -> Settings:
+    """Bright squares on a dark ground."""
+    squares = np.kron(np.random.default_rng(0).integers(0, 2, (10, 4, 4)), np.ones((8, 8))).astype(np.uint8)
+    np.savez(folder / "masks.npz", train_images=squares[:8] * 200, train_masks=squares[:8],
+             test_images=squares[8:] * 200, test_masks=squares[8:])  # fmt: skip
+    return {"dataset": {"volume": {"claimName": "data", "path": "masks.npz"}}, "crop": 16}
+
+
 DATA: dict[str, Callable[[Path], Settings]] = {
     "imageClassification": digits,
+    "semanticSegmentation": masks,
     "translation": number_words,
     "visualQuestionAnswering": questions,
 }
@@ -61,8 +71,15 @@ SPACES: dict[str, Settings] = {
     },
     "resolutionTrellis": {"layers": 3, "nodes": 1, **sized(channels=4)},
     "elasticTransformer": {
-        "widths": [16, 24], "encoderDepths": [2], "decoderDepths": [1, 2], "feedForward": [16, 32], "heads": [2, 4],
-        "headChannels": 8, "attends": [1, 2], "search": {"widthPercent": 100}, "final": {"widthPercent": 100},
+        "widths": [16, 24],
+        "encoderDepths": [2],
+        "decoderDepths": [1, 2],
+        "feedForward": [16, 32],
+        "heads": [2, 4],
+        "headChannels": 8,
+        "attends": [1, 2],
+        "search": {"widthPercent": 100},
+        "final": {"widthPercent": 100},
     },
     "fusionNetwork": {"nodes": 1, "imageLayers": 2, "questionLayers": 2, **sized(channels=4, width=8)},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, **sized(channels=4, cells=1)},

@@ -11,12 +11,13 @@ from archsearch.api.custom_task import CustomTask
 from archsearch.api.metrics import DEFAULT_GOALS, Metric
 from archsearch.api.objective import Objective
 from archsearch.api.questions import VisualQuestionAnswering
+from archsearch.api.segmentation import SemanticSegmentation
 from archsearch.api.training import RelativePath, Training, VolumeSource
 from archsearch.api.translation import Translation
 
 __all__ = [
-    "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "RelativePath", "Task", "Training",
-    "Translation", "VisualQuestionAnswering", "VolumeSource",
+    "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "RelativePath", "SemanticSegmentation",
+    "Task", "Training", "Translation", "VisualQuestionAnswering", "VolumeSource",
 ]  # fmt: skip
 
 
@@ -61,6 +62,8 @@ class Task(OneOf):
 
     image_classification: ImageClassification | None = None
     """One label for each image."""
+    semantic_segmentation: SemanticSegmentation | None = None
+    """One label for each pixel."""
     translation: Translation | None = None
     """One text for another."""
     visual_question_answering: VisualQuestionAnswering | None = None
@@ -100,6 +103,7 @@ class Task(OneOf):
 
 TASKS: Final[dict[str, Any]] = {
     "imageClassification": ImageClassification,
+    "semanticSegmentation": SemanticSegmentation,
     "translation": Translation,
     "visualQuestionAnswering": VisualQuestionAnswering,
 }

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from archsearch.evaluation.resumable import ShouldStop
 from archsearch.networks import Mix
-from archsearch.networks.inputs import Inputs
+from archsearch.networks.inputs import Inputs, tensors
 from archsearch.tasks import Split, TaskData
 
 BATCH = 256
+PIXELS = 2**20
+"""Numbers that the inputs of a batch hold at most: large images are taken in smaller batches than BATCH."""
 
 
 class Stopped(Exception):
@@ -28,7 +30,7 @@ def evaluate(
     """The task's metrics, such as `accuracy`, and `loss` of the network on all examples of the split.
 
     mix: what a supernet is called with. The network is in evaluation mode meanwhile and its mode is restored.
-    should_stop is asked before every batch of BATCH examples; Stopped is raised where it says yes.
+    should_stop is asked before every batch of at most BATCH examples; Stopped is raised where it says yes.
     """
     mode = network.training
     network.eval()
@@ -49,11 +51,11 @@ def as_it_is(
 ) -> dict[str, float]:
     """The same in the network's own mode: while training with the statistics of each batch."""
     device = next(network.parameters()).device
-    meter = data.meter()
-    for start in range(0, len(split), BATCH):
+    meter, size = data.meter(), _size(split)
+    for start in range(0, len(split), size):
         if should_stop():
             raise Stopped
-        batch = data.prepare(split.at(slice(start, start + BATCH)).to(device))
+        batch = data.prepare(split.at(slice(start, start + size)).to(device))
         meter.add(lambda inputs: _call(network, inputs, mix), batch)
     return meter.values()
 
@@ -75,14 +77,21 @@ def recalibrate(network: nn.Module, data: TaskData, split: Split, batches: int =
         module.reset_running_stats()
         module.momentum = None  # a cumulative mean instead of a moving one
     network.train()
-    for start in range(0, min(len(split), batches * BATCH), BATCH):
-        examples = split.at(slice(start, start + BATCH))
-        if start and len(examples) < BATCH // 2:
+    size = _size(split)
+    for start in range(0, min(len(split), batches * size), size):
+        examples = split.at(slice(start, start + size))
+        if start and len(examples) < size // 2:
             break  # a small rest would count as much as a whole batch
         _call(network, data.prepare(examples.to(device)).inputs, mix)
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum
     network.train(mode)
+
+
+def _size(split: Split) -> int:
+    """Examples of a batch."""
+    numbers = sum(item[:1].numel() for item in tensors(split.inputs))
+    return max(1, min(BATCH, PIXELS // max(1, numbers)))
 
 
 def _call(network: nn.Module, inputs: Inputs, mix: Mix | None) -> Tensor:

@@ -34,14 +34,16 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
         super().__init__()
-        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        # Without a stride of their own: of few channels and large maps oneDNN's gradient of such a convolution writes
+        # beyond its memory (PyTorch 2.15 on the CPU, 8 channels of 128x128, channels-last).
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""
         x = F.relu(x)
-        halves = torch.cat([self.even(x), self.odd(from_odd_pixels(x))], dim=1)
+        halves = torch.cat([self.even(x[..., ::2, ::2]), self.odd(from_odd_pixels(x)[..., ::2, ::2])], dim=1)
         normalised: Tensor = self.norm(halves)
         return normalised
 

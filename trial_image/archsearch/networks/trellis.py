@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from archsearch.api.signature import Signature
 from archsearch.api.space import ResolutionTrellis, TrellisSize
 from archsearch.networks.base import SpaceNetwork, add, alternatives, weighed, weighted_sum
 from archsearch.networks.chooser import Chooser, Mix, connected
+from archsearch.networks.dense import AtrousHead, resized
 from archsearch.networks.inputs import Inputs
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
@@ -52,7 +52,7 @@ class Resize(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, *size), size being that of the target's maps."""
         projected: Tensor = self.project(x)
-        return F.interpolate(projected, size, mode="bilinear", align_corners=False) if self.grows else projected
+        return resized(projected, size) if self.grows else projected
 
 
 class TrellisCell(nn.Module):
@@ -110,7 +110,10 @@ class TrellisCell(nn.Module):
 
 
 class TrellisNetwork(SpaceNetwork):
-    """A stem, the layers, and for classification the mean of the last layer's maps and a linear head of their level."""
+    """A stem, the layers, and a linear head for each level of the last one, whose answers are summed.
+
+    Of the maps' means where images have one class, of the maps where each pixel has one.
+    """
 
     def __init__(
         self,
@@ -142,10 +145,14 @@ class TrellisNetwork(SpaceNetwork):
             self.layers.append(cells)
             known = {level: (settings.nodes * channels[level], channels[level]) for level in reached}
         # One bias: what lies on no path adds nothing at all.
+        self._dense, classes = signature.outputs == "Map", signature.classes
         self.classifiers = nn.ModuleDict(
-            {str(level): nn.Linear(outputs, signature.classes, bias=False) for level, (outputs, _) in known.items()}
+            {
+                str(level): AtrousHead(outputs, classes) if self._dense else nn.Linear(outputs, classes, bias=False)
+                for level, (outputs, _) in known.items()
+            }
         )
-        self.bias = nn.Parameter(torch.zeros(signature.classes))
+        self.bias = nn.Parameter(torch.zeros(classes))
 
     def features(self, inputs: Inputs, mix: Mix | None = None) -> dict[int, Tensor]:
         """The last layer's maps by level: one in a fixed network, in a mixture each with the weight of its paths.
@@ -169,8 +176,13 @@ class TrellisNetwork(SpaceNetwork):
         return {level: state.output for level, state in states.items()}
 
     def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
-        """(N, image_channels, H, W) -> (N, classes)."""
+        """(N, image_channels, H, W) -> (N, classes), or (N, classes, H, W) where each pixel has a class."""
         maps = self.features(inputs, mix)
+        if self._dense:
+            assert isinstance(inputs, Tensor)  # noqa: S101 - images are all that there is
+            size = inputs.shape[-2], inputs.shape[-1]
+            answers = (resized(self.classifiers[str(level)](found), size) for level, found in maps.items())
+            return add(answers) + self.bias[:, None, None]
         return add(self.classifiers[str(level)](found.mean((2, 3))) for level, found in maps.items()) + self.bias
 
 

@@ -6,21 +6,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from archsearch.api.task import CustomTask, ImageClassification, Task, Translation, VisualQuestionAnswering
+from archsearch.api.task import (
+    CustomTask,
+    ImageClassification,
+    SemanticSegmentation,
+    Task,
+    Translation,
+    VisualQuestionAnswering,
+)
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
 from archsearch.tasks.custom import load_custom
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 from archsearch.tasks.questions import QuestionData, load_questions
+from archsearch.tasks.segmentation import MaskData, load_masks
 from archsearch.tasks.translation import TranslationData, load_translation
 
 __all__ = [
-    "SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "QuestionData", "Split", "TaskData",
+    "SPLIT_SEED", "DataError", "ImageData", "Labelled", "MaskData", "Meter", "QuestionData", "Split", "TaskData",
     "TranslationData", "load",
 ]  # fmt: skip
 
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     CustomTask: load_custom,
     ImageClassification: load_images,
+    SemanticSegmentation: load_masks,
     Translation: load_translation,
     VisualQuestionAnswering: load_questions,
 }

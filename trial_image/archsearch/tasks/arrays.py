@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -57,9 +58,16 @@ def read_npz(file: Path) -> Arrays:
 
     The arrays must fit into the container's memory by the sizes that the file declares; nothing is read before.
     """
+    found = read_arrays(file, ARRAYS)
+    train, test = image_arrays(file, found)
+    return Arrays(train, _labels(file, "train", found), test, _labels(file, "test", found))
+
+
+def read_arrays(file: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of these names in a `.npz` file; they must fit into the container's memory. Raises DataError."""
     try:
         with file.open("rb") as stream:
-            found = _load(file, stream)
+            return _load(file, stream, wanted)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # what zipfile, its four decompressors and numpy's parser raise has no common base
@@ -67,26 +75,30 @@ def read_npz(file: Path) -> Arrays:
             f"{file}: must be a .npz file (a zip of arrays), but cannot be read as one ({error}); write it with "
             "numpy.savez or numpy.savez_compressed"
         ) from None
+
+
+def image_arrays(file: Path, found: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The training and the test images of a file, (N, H, W, C) uint8 of one size. Raises DataError."""
     train, test = _images(file, "train_images", found), _images(file, "test_images", found)
     if train.shape[1:] != test.shape[1:]:
         raise DataError(
             f"{file}: test_images must have the shape of train_images, {train.shape[1:]} (height, width, channels), "
             f"but got {test.shape[1:]}; resize them"
         )
-    return Arrays(train, _labels(file, "train", found), test, _labels(file, "test", found))
+    return train, test
 
 
-def _load(file: Path, stream: BufferedReader) -> dict[str, np.ndarray]:
+def _load(file: Path, stream: BufferedReader, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     if stream.peek(6)[:6] == np.lib.format.MAGIC_PREFIX:
-        raise DataError(f"{file}: must be a .npz file with {', '.join(ARRAYS)}, but is a single array; use numpy.savez")
+        raise DataError(f"{file}: must be a .npz file with {', '.join(wanted)}, but is a single array; use numpy.savez")
     with zipfile.ZipFile(stream) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        if missing := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
+        if missing := [name for name in wanted if f"{name}.npy" not in archive.namelist()]:
             raise DataError(
-                f"{file}: must hold the arrays {', '.join(ARRAYS)}, but has no {', '.join(missing)} "
+                f"{file}: must hold the arrays {', '.join(wanted)}, but has no {', '.join(missing)} "
                 f"(it has {', '.join(names[:10]) or 'none'}); name them so in numpy.savez"
             )
-        members = {name: archive.getinfo(f"{name}.npy") for name in ARRAYS}
+        members = {name: archive.getinfo(f"{name}.npy") for name in wanted}
         needed, there = sum(info.file_size for info in members.values()), available_memory()
         if needed > there:
             largest = max(members, key=lambda name: members[name].file_size)

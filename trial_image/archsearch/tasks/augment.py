@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -33,3 +34,30 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     each = torch.arange(count, device=images.device)[:, None, None, None]
     channels = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
     return padded[each, channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def turned(
+    images: Tensor, masks: Tensor, augmentation: Literal["None", "Flip", "FlipRotate"], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) and masks (N, H, W), each pair changed on its own, and alike.
+
+    Flip: mirrored left to right with probability one half. FlipRotate: one of the eight symmetries of a square, or of
+    the four of a rectangle. generator: on the CPU, as for `augment`.
+    """
+    if augmentation == "None":
+        return images, masks
+    mirrored, upside, crossed = (torch.rand((3, len(images)), generator=generator) < 0.5).to(images.device)
+    images, masks = _where(mirrored, images, masks, lambda x: x.flip(-1))
+    if augmentation == "Flip":
+        return images, masks
+    images, masks = _where(upside, images, masks, lambda x: x.flip(-2))
+    if images.shape[-2] != images.shape[-1]:
+        return images, masks
+    return _where(crossed, images, masks, lambda x: x.transpose(-1, -2))
+
+
+def _where(changed: Tensor, images: Tensor, masks: Tensor, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    return (
+        torch.where(changed[:, None, None, None], change(images), images),
+        torch.where(changed[:, None, None], change(masks), masks),
+    )

@@ -55,19 +55,19 @@ def read_folder(folder: Path, root: Path) -> Arrays:
             f"{folder / 'test' / unknown[0]}: every class must have training images, but there is no "
             f"{folder / 'train' / unknown[0]}"
         )
-    train = [(file, label) for label, name in enumerate(names) for file in _files(folder / "train" / name, root)]
+    train = [(file, label) for label, name in enumerate(names) for file in image_files(folder / "train" / name, root)]
     test = [
         (file, label)
         for label, name in enumerate(names)
         if (folder / "test" / name).is_dir()
-        for file in _files(folder / "test" / name, root)
+        for file in image_files(folder / "test" / name, root)
     ]
     if not test:
         raise DataError(f"{folder / 'test'}: must hold at least one image, but has none")
     first = train[0][0]
-    with _open(first) as image:
+    with open_image(first) as image:
         size = image.size
-    modes = {_mode(file, first, size) for file, _ in (*train, *test)}
+    modes = {image_mode(file, first, size) for file, _ in (*train, *test)}
     mode = "L" if modes <= {"1", "L"} else "RGB"
     labels = (np.array([label for _, label in part], dtype=np.int64) for part in (train, test))
     images = (_read([file for file, _ in part], mode) for part in (train, test))
@@ -81,9 +81,9 @@ def read_images(files: Sequence[Path]) -> np.ndarray:
     DataError where one is no image, has more than MAX_SIDE pixels a side or another size than the first, or where all
     together would not fit into memory.
     """
-    with _open(files[0]) as image:
+    with open_image(files[0]) as image:
         size = image.size
-    modes = {_mode(file, files[0], size) for file in files}
+    modes = {image_mode(file, files[0], size) for file in files}
     mode = "L" if modes <= {"1", "L"} else "RGB"
     needed, there = len(files) * size[0] * size[1] * len(mode), available_memory()
     if needed > there:
@@ -101,7 +101,8 @@ def _classes(part: Path) -> list[str]:
     return names
 
 
-def _files(folder: Path, root: Path) -> list[Path]:
+def image_files(folder: Path, root: Path) -> list[Path]:
+    """The images below a folder, sorted; no link may leave `root`. Raises DataError where there is none."""
     files = sorted(_walk(folder, root, ()))
     if not files:
         raise DataError(
@@ -127,18 +128,19 @@ def _walk(folder: Path, root: Path, above: tuple[Path, ...]) -> Iterator[Path]:
             yield item
 
 
-def _open(file: Path) -> Image.Image:
+def open_image(file: Path) -> Image.Image:
+    """An image of which only the header has been read. Raises DataError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked by _mode
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked by image_mode
             return Image.open(file, formats=FORMATS)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: must be an image, but cannot be read ({error}); replace or remove it") from None
 
 
-def _mode(file: Path, first: Path, size: tuple[int, int]) -> str:
+def image_mode(file: Path, first: Path, size: tuple[int, int]) -> str:
     """The image's mode, from its header. DataError unless it is one of MODES and the size is that of the first one."""
-    with _open(file) as image:
+    with open_image(file) as image:
         if max(image.size) > MAX_SIDE:
             raise DataError(
                 f"{file}: must have at most {MAX_SIDE} pixels a side, but got {_text(image.size)}; resize it beforehand"
@@ -162,14 +164,14 @@ def _text(size: tuple[int, int]) -> str:
 
 def _read(files: Sequence[Path], mode: str) -> np.ndarray:
     """Images (N, H, W, C) uint8."""
-    images = []
-    for file in files:
-        with _open(file) as image:
-            try:
-                pixels = np.asarray(image.convert(mode), dtype=np.uint8)
-            except (OSError, ValueError, SyntaxError) as error:
-                raise DataError(
-                    f"{file}: must be a whole image, but breaks off ({error}); replace or remove it"
-                ) from None
-        images.append(pixels if pixels.ndim == 3 else pixels[..., None])
-    return np.stack(images)
+    return np.stack([read_image(file, mode) for file in files])
+
+
+def read_image(file: Path, mode: str | None = None) -> np.ndarray:
+    """The pixels (H, W, C) uint8 of an image, converted to a mode of Pillow or as they are. Raises DataError."""
+    with open_image(file) as image:
+        try:
+            pixels = np.asarray(image.convert(mode) if mode else image, dtype=np.uint8)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise DataError(f"{file}: must be a whole image, but breaks off ({error}); replace or remove it") from None
+    return pixels if pixels.ndim == 3 else pixels[..., None]
