@@ -19,8 +19,9 @@ from statistics import fmean, stdev
 import torch
 
 from archsearch.api.load import InvalidSpec, read_search
+from archsearch.api.questions import Adversarial
 from archsearch.api.search import ArchitectureSearchSpec
-from archsearch.api.task import Adversarial, Training
+from archsearch.api.task import Training
 from archsearch.evaluation import Trainer, derive, evaluate
 from archsearch.evaluation.adversarial import passes_of
 from archsearch.networks import network

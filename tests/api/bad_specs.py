@@ -66,7 +66,8 @@ BAD_SPECS = [
     ("an accelerator as number", {f"{LIMITS}.nvidia\\.com/gpu": 1}, f"{LIMITS}.nvidia.com/gpu"),
     ("a number as a label", {"spec.trial.nodeSelector.gpu": 4}, "spec.trial.nodeSelector.gpu"),
     # Words
-    ("an unknown metric", {"spec.objectives.0.metric": "f1"}, "spec.objectives.0.metric"),
+    ("an unknown metric", {"spec.objectives.0.metric": "rouge"}, "spec.objectives.0.metric"),
+    ("a metric of another task", {"spec.objectives.0.metric": "mIoU"}, "spec.objectives"),
     ("an unknown goal", {"spec.objectives.0.goal": "maximize"}, "spec.objectives.0.goal"),
     ("an unknown operation", {f"{CELLS}.operations.1": "conv_7x7"}, f"{CELLS}.operations.1"),
     ("an unknown order", {**DARTS, "spec.algorithm.differentiable.order": "Third"},

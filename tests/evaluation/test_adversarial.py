@@ -12,7 +12,8 @@ from question_data import task, write
 from torch import Tensor, nn
 
 from archsearch.api import Space as SpaceSpec
-from archsearch.api.task import Adversarial, Training
+from archsearch.api.questions import Adversarial
+from archsearch.api.task import Training
 from archsearch.evaluation import Trainer, evaluate
 from archsearch.evaluation.adversarial import MOVED, AdversarialPasses, passes_of
 from archsearch.networks import network

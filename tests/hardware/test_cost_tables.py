@@ -14,6 +14,7 @@ from torch import Tensor
 from archsearch.api import DartsCells, MbconvChain, NasBench201
 from archsearch.api import Space as SpaceSpec
 from archsearch.api.search import Profile
+from archsearch.api.signature import image_signature
 from archsearch.hardware.costs import CostTable, fit
 from archsearch.hardware.paced import Paced
 from archsearch.spaces import Architecture, Choice, Space, space_of
@@ -86,7 +87,7 @@ def test_parameters_and_flops_of_real_networks_are_sums_over_choices() -> None:
     for metric, off in (("parameters", 1e-3), ("flops", 1e-3), ("activationMiB", 0.1)):
 
         def cost(architecture: Architecture, metric: str = metric) -> float:
-            return static_cost(NB201, architecture, "final", (1, 8, 8), 10)[metric]
+            return static_cost(NB201, architecture, "final", image_signature((1, 8, 8), 10))[metric]
 
         found = fit(NB201, cost, 60, metric=metric, shape=(1, 8, 8))
         assert found.error < off

@@ -134,7 +134,7 @@ def test_what_is_not_a_number_is_no_small_difference(tmp_path: Path, value: floa
 def test_another_network_is_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     network = trained_like(1)
-    model = Deployed(network, (0.0,), (255.0,))
+    model = Deployed(network, signature(1, (0.0,), (255.0,)))
     export_onnx(model, path)
     last = network[-1]
     assert isinstance(last, nn.Linear)

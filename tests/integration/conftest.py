@@ -43,6 +43,20 @@ def user(target: demo.Target) -> Iterator[User]:
 
 
 @pytest.fixture(scope="session")
+def own_task_image(target: demo.Target) -> str:
+    """The image of the example with a task of its own."""
+    if target.kubeconfig is None:
+        pytest.skip("CLUSTER=current: the image is pushed to this machine's own registry only")
+    context = HERE.parents[1] / "examples" / "custom-task"
+    trial = next(image.local_name for image in images.PROJECT if "trial" in image.name)
+    run(
+        *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--pull-never"),
+        *("--build-arg", f"TRIAL_IMAGE={trial}", "-t", "localhost/rotations:test", context),
+    )
+    return images.publish(State(DEFAULT_NAME), "localhost/rotations:test", "rotations:test")
+
+
+@pytest.fixture(scope="session")
 def hostile_image(target: demo.Target, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image that breaks the contract; see hostile.py."""
     if target.kubeconfig is None:

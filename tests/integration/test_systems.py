@@ -87,3 +87,13 @@ def test_a_front_under_a_latency_limit_costs_nothing_that_its_table_rules_out(us
     assert status["front"]
     for point in status["front"]:
         assert point["metrics"]["latencyMs@cpu"] <= 5
+
+
+def test_a_task_of_the_users_own_is_searched_like_any_other(user: User, own_task_image: str):
+    document = yaml.safe_load((EXAMPLES / "custom-task" / "spec.yaml").read_text())
+    changes = {"trial": {"image": own_task_image}, "budget": {"maxTrials": 3}, "retrain": RETRAIN}
+    document["spec"] = merged(document["spec"], changes)
+    user.kubectl("apply", "-f", "-", text_input=yaml.safe_dump(document))
+    status = finished(user, "custom-task", 400)
+    assert status["best"]["retrained"]["metric"] == "testAccuracy"
+    assert [item["format"] for item in status["best"]["artifacts"]] == ["onnx"]

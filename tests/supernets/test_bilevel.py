@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from archsearch.api.differentiable import Differentiable
 from archsearch.evaluation import Diverged, State
-from archsearch.supernets import Bilevel, Recipe, Split
+from archsearch.supernets import Bilevel, Recipe
+from archsearch.tasks import Split
 from archsearch.work.checkpoint import Identity, decode, encode
 from tests.supernets.tiny import DIGITS, bilevel, exactly, halves, plainly
 

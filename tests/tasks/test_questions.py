@@ -57,7 +57,7 @@ def test_a_question_has_its_image_its_words_and_its_answer(data: QuestionData) -
     colours = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
     asked = 0
     for part in (data.weights, data.architecture, data.selection, data.test):
-        images, tokens = data.raw(part)
+        images, tokens = data.raw(part).inputs
         for image, ids, target in zip(images, tokens, part.targets, strict=True):
             question, answer = tokenizer.decode(ids.tolist()), answers[int(target)]
             shown = list(COLOURS)[(colours == image[:, 4, 4]).all(1).nonzero().item()]
@@ -93,7 +93,7 @@ def test_networks_get_normalised_images_and_moved_ones_where_asked(data: Questio
     batch = data.weights.first(5)
     images, tokens = data.prepare(batch).inputs
     item = data.signature.inputs[0]
-    raw = data.raw(batch)[0]
+    raw = data.raw(batch).inputs[0]
     assert raw.dtype == torch.uint8
     torch.testing.assert_close(images, normalise(raw, item.mean, item.std))
     assert torch.equal(tokens, batch.inputs[1])

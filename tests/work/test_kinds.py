@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from archsearch.api.signature import image_signature
 from archsearch.api.space import Space
 from archsearch.evaluation import evaluate, load_network
 from archsearch.networks import network
@@ -86,7 +87,7 @@ def test_the_regular_architectures_are_the_cheapest_and_the_dearest() -> None:
     assert len(extremes) == len(set(extremes)) == 4  # two operations, two sets of inputs
 
     def cost(architecture: Architecture) -> float:
-        return static_cost(space, architecture, "final", (1, 8, 8), 10)["parameters"]
+        return static_cost(space, architecture, "final", image_signature((1, 8, 8), 10))["parameters"]
 
     def normal(architecture: Architecture) -> dict[str, Any]:
         return {name: value for name, value in architecture.values.items() if name.startswith("normal")}
@@ -105,7 +106,7 @@ def test_preflight_accepts_a_limit_that_only_the_cheapest_keeps(workplace: Workp
     cheapest = space.architecture(
         {choice.name: choice.options[-1 if choice.is_subset else 0] for choice in space.choices}
     )
-    least = static_cost(space, cheapest, "final", (1, 8, 8), 10)["parameters"]
+    least = static_cost(space, cheapest, "final", image_signature((1, 8, 8), 10))["parameters"]
     for limit, code in ((least, 0), (least - 1, 3)):
         limits = [{"metric": "parameters", "max": f"{limit:.0f}"}]
         assert workplace.run(workplace.document("Preflight", space=spec, constraints=limits)).code == code

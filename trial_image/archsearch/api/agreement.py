@@ -122,6 +122,8 @@ def _task_has_objectives(self: ArchitectureSearchSpec) -> str | None:
 
 def _task_fits_space(self: ArchitectureSearchSpec) -> str | None:
     (name, settings), space = self.task.member, self.space.member[0] if self.space else None
+    if name == "custom":
+        return None if space else "space must be set for a custom task: nothing says which one suits it"
     if space is None or space in settings.spaces:
         return None
     return f"space must be one of {', '.join(settings.spaces)} for {name}, but got {space}"
@@ -177,6 +179,21 @@ AGREEMENTS: Final = (
             field_path=f".{field}",
         )
         for name, settings in TASKS.items()
+        for field in ("objectives", "constraints")
+    ),
+    Rule(
+        expression="!has(self.task.custom) || has(self.space)",
+        message="space must be set for a custom task: nothing says which one suits it",
+        field_path=".space",
+    ),
+    *(
+        Rule(
+            expression=f"!has(self.task.custom) || !has(self.{field}) || self.{field}.all(o, "
+            f"!(o.metric in {cel_list(sorted(LEARNED))}) || o.metric == 'loss' || o.metric in "
+            "self.task.custom.metrics)",
+            message=f"{field} must be among task.custom.metrics, or loss",
+            field_path=f".{field}",
+        )
         for field in ("objectives", "constraints")
     ),
     *(

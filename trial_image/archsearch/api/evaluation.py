@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from archsearch.api.base import MAX_BATCH, Epochs, Fraction, Model, OneOf, Rule
 from archsearch.api.metrics import Metric
-from archsearch.api.task import VolumeSource
+from archsearch.api.training import VolumeSource
 from archsearch.api.weight_sharing import SharedWeights
 
 ScoreName = Literal[

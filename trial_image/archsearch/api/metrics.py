@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
+LearnedMetric = Literal[
+    "accuracy", "f1", "errorRate", "mIoU", "mAP", "mAP50", "bleu", "exactMatch", "tokenAccuracy", "score", "loss"
+]
 Metric = Literal[
-    "accuracy", "f1", "errorRate", "mIoU", "mAP", "mAP50", "bleu", "exactMatch", "tokenAccuracy", "score", "loss",
-    "parameters", "flops", "activationMiB", "latencyMs", "throughput", "peakMemoryMiB",
+    LearnedMetric, "parameters", "flops", "activationMiB", "latencyMs", "throughput", "peakMemoryMiB"
 ]  # fmt: skip
 Goal = Literal["Maximize", "Minimize"]
 
-LEARNED: Final = frozenset({
-    "accuracy", "f1", "errorRate", "mIoU", "mAP", "mAP50", "bleu", "exactMatch", "tokenAccuracy", "score", "loss",
-})  # fmt: skip
+LEARNED: Final[frozenset[Metric]] = frozenset(get_args(LearnedMetric))
 """Measured on the selection examples by every trial that trains; which of them depends on the task."""
 STATIC: Final = frozenset({"parameters", "flops", "activationMiB"})
 """Counted on the final network without running it, before training starts."""

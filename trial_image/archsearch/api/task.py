@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from archsearch.api.base import DecimalString, Fraction, Model, ObjectName, OneOf, PositiveDecimal
+from archsearch.api.base import Model, OneOf
+from archsearch.api.custom_task import CustomTask
 from archsearch.api.metrics import DEFAULT_GOALS, Metric
 from archsearch.api.objective import Objective
+from archsearch.api.questions import VisualQuestionAnswering
+from archsearch.api.training import RelativePath, Training, VolumeSource
 
-RelativePath = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9_][-A-Za-z0-9_.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)*)?$", max_length=255)
-]
-
-
-class VolumeSource(Model):
-    """A file or folder on a persistent volume claim, mounted read-only into every trial."""
-
-    claim_name: ObjectName
-    """The PersistentVolumeClaim in the search's namespace."""
-    path: RelativePath = ""
-    """A path inside the volume, without a leading slash and without `..`; empty for the volume's root."""
+__all__ = [
+    "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "RelativePath", "Task", "Training",
+    "VisualQuestionAnswering", "VolumeSource",
+]  # fmt: skip
 
 
 class Dataset(OneOf):
@@ -32,25 +27,6 @@ class Dataset(OneOf):
     volume: VolumeSource | None = None
     """A `.npz` file with the arrays `train_images`, `train_labels`, `test_images` and `test_labels` (uint8 images,
     N x height x width or N x height x width x channels), or a folder with `train/CLASS/*` and `test/CLASS/*` images."""
-
-
-class Training(Model):
-    """The recipe that trains one network from scratch, with a cosine schedule, used by trials and by retraining."""
-
-    optimizer: Literal["SGD", "AdamW"] = "SGD"
-    """`SGD` with momentum, or `AdamW` (Loshchilov and Hutter 2019), whose first moment decays by momentum. It trains
-    shared weights as well, but not the supernets of differentiable search."""
-
-    batch_size: Annotated[int, Field(ge=2, le=8192)] = 96
-    """Examples a step."""
-    learning_rate: PositiveDecimal = "0.025"
-    """The learning rate at the start; a cosine takes it to zero."""
-    momentum: Fraction = "0.9"
-    """Momentum of SGD, or the decay of AdamW's first moment; below 1."""
-    weight_decay: DecimalString = "0.0003"
-    """Weight decay: with SGD a part of the gradient, with AdamW apart from it."""
-    gradient_clip: PositiveDecimal = "5"
-    """Largest norm of the gradient; a longer one is shortened."""
 
 
 class ImageTraining(Training):
@@ -79,53 +55,6 @@ class ImageClassification(Model):
     """How a network is trained from scratch."""
 
 
-class Adversarial(Model):
-    """An adversarial step on embeddings, as in VILLA (Gan et al. 2020): beside each batch as it is, the network learns
-    from it with the words' embeddings, and with the image's first features, moved to where its loss is larger."""
-
-    steps: Annotated[int, Field(ge=1, le=8)] = 1
-    """Steps along the gradient, each as dear as a training step."""
-    step_size: PositiveDecimal = "0.05"
-    """Length of a step, as a share of the norm of what is moved, of each example."""
-    radius: PositiveDecimal = "0.05"
-    """How far it may be moved in all, as such a share."""
-
-
-class QuestionTraining(Training):
-    """The same for questions about images."""
-
-    augmentation: Literal["None", "Shift"] = "None"
-    """`Shift`: pad the images by an eighth and crop at random; not where answers depend on places. Nothing is mirrored:
-    it would make left of right."""
-    adversarial: Adversarial | None = None
-    """An adversarial step on embeddings where networks are trained from scratch; none where left out. It trains neither
-    shared weights nor the supernets of differentiable search."""
-
-
-class QuestionDataset(Model):
-    """Where the images, questions and answers are."""
-
-    volume: VolumeSource
-    """A folder with `train.csv` and `test.csv`, or `.parquet` of these, which have the columns `image` (the name of a
-    file), `question` and `answer`, and with a folder `images` of PNG or JPEG files of one size."""
-
-
-class VisualQuestionAnswering(Model):
-    """One of several answers for a question about an image. Metrics: accuracy (a fraction of 1) and loss
-    (cross-entropy)."""
-
-    metrics: ClassVar[tuple[Metric, ...]] = ("accuracy", "loss")
-    spaces: ClassVar[tuple[str, ...]] = ("fusionNetwork",)
-
-    dataset: QuestionDataset
-    """The images, the questions and their answers."""
-    selection_percent: Annotated[int, Field(ge=5, le=50)] = 20
-    """The share of the training images that is set aside, with all their questions, to choose between architectures. No
-    weight and no architecture parameter is ever trained on it. The test part is used only for the final report."""
-    training: QuestionTraining = QuestionTraining()
-    """How a network is trained from scratch."""
-
-
 class Task(OneOf):
     """What is to be learnt."""
 
@@ -133,12 +62,14 @@ class Task(OneOf):
     """One label for each image."""
     visual_question_answering: VisualQuestionAnswering | None = None
     """An answer for each question about an image."""
+    custom: CustomTask | None = None
+    """A task in the user's own image."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What training is judged by, the field's standard first."""
         found: tuple[Metric, ...] = self.member[1].metrics
-        return found
+        return found if "loss" in found else (*found, "loss")
 
     @property
     def objective(self) -> Objective:
@@ -149,8 +80,13 @@ class Task(OneOf):
     @property
     def claim(self) -> VolumeSource | None:
         """Where the data are; None for data that the trial image carries."""
-        found: VolumeSource | None = self.member[1].dataset.volume
+        found: VolumeSource | None = self.custom.volume if self.custom else self.member[1].dataset.volume
         return found
+
+    @property
+    def claim_field(self) -> str:
+        """Where a spec says it."""
+        return "task.custom.volume" if self.custom else f"task.{self.member[0]}.dataset.volume"
 
     @property
     def training(self) -> Training:

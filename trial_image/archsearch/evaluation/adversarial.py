@@ -17,7 +17,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from archsearch.api.task import Adversarial, QuestionTraining, Training
+from archsearch.api.questions import Adversarial, QuestionTraining
+from archsearch.api.task import Training
 from archsearch.evaluation.trainer import Passes, Place
 from archsearch.networks.fusion import Embedded, FusedNetwork
 from archsearch.tasks import Split, TaskData

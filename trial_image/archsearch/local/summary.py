@@ -28,8 +28,8 @@ def summary(status: ArchitectureSearchStatus, folder: Folder) -> list[str]:
         latency = item.latency_ms
         quantiles = f"p50 {latency.p50:.3f} ms, p95 {latency.p95:.3f} ms, p99 {latency.p99:.3f} ms"
         rows.append((item.profile, f"{printable(item.device)}: {quantiles} at batch {item.batch_size}"))
-        rows.append(("", f"{item.throughput:,.0f} images/s, {item.peak_memory_mib:.1f} MiB"))
-        rows.append(("", f"{item.parameters:,} parameters, {item.flops:,} FLOPs an image"))
+        rows.append(("", f"{item.throughput:,.0f} examples/s, {item.peak_memory_mib:.1f} MiB"))
+        rows.append(("", f"{item.parameters:,} parameters, {item.flops:,} FLOPs an example"))
     if found is not None and found.export_difference is not None:
         rows.append(("ONNX", f"differs from PyTorch by at most {found.export_difference:.1e}"))
     names = [name for name in ("result.json", "model.onnx", "weights.safetensors") if (folder.root / name).exists()]

@@ -45,7 +45,7 @@ def bind_volumes(
         inside = search.spec.task.claim.path
         if not (known[data] / inside).exists():
             raise CannotStart(
-                f"task.{search.spec.task.member[0]}.dataset.volume.path: there is no {inside} in {known[data]}, which "
+                f"{search.spec.task.claim_field}.path: there is no {inside} in {known[data]}, which "
                 f"stands for the claim {data}"
             )
     if table is not None:

@@ -15,7 +15,6 @@ It is imported by its name, so from what is installed in the image; data and art
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -27,6 +26,7 @@ from archsearch.api.signature import Signature
 from archsearch.api.space import CustomSpace
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chooser import Chooser
+from archsearch.own_code import NoSuchCode, imported
 from archsearch.spaces import Space
 
 FIELD: Final = "space.custom.module"
@@ -69,15 +69,10 @@ def compare(space: Space, asked: Mapping[str, tuple[ChoiceValue, ...]]) -> None:
 
 
 def _class(module: str) -> Any:
-    path, _, name = module.partition(":")
     try:
-        found: Any = getattr(importlib.import_module(path), name)
-    except AttributeError:
-        raise WrongNetwork(f"{FIELD}: {path} has no {name}") from None
-    except Exception as error:
-        raise WrongNetwork(
-            f"{FIELD}: {path} cannot be imported in the trial image ({type(error).__name__}: {error})"
-        ) from error
+        found = imported(module, FIELD)
+    except NoSuchCode as error:
+        raise WrongNetwork(str(error)) from error
     if not inspect.isclass(found) or not issubclass(found, nn.Module):
         raise WrongNetwork(f"{FIELD}: {module} must be a class of torch.nn.Module, but is {found!r:.80}")
     return found

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from archsearch.api.task import ImageClassification, Task, VisualQuestionAnswering
+from archsearch.api.task import CustomTask, ImageClassification, Task, VisualQuestionAnswering
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
+from archsearch.tasks.custom import load_custom
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 from archsearch.tasks.questions import QuestionData, load_questions
 
@@ -16,6 +17,7 @@ __all__ = ["SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "Questio
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     ImageClassification: load_images,
     VisualQuestionAnswering: load_questions,
+    CustomTask: load_custom,
 }
 """What reads and splits the data of each task, by the type of its settings."""
 

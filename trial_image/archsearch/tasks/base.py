@@ -62,7 +62,7 @@ class TaskData:
     test: Split
     files: Mapping[str, bytes] = field(default_factory=dict, kw_only=True)
 
-    name: ClassVar[str]
+    name: ClassVar[str] = "custom"
     """As in a spec."""
     metric: ClassVar[Metric]
     """The field's standard; the larger, the better."""
@@ -91,11 +91,12 @@ class TaskData:
         """What a network is called with, from some examples: normalised; changed at random before with `changes`."""
         if changes is not None:
             batch = self.augmented(batch, changes)
+        batch = self.raw(batch)
         return Split(laid_out(normalised(self.signature, batch.inputs)), batch.targets)
 
-    def raw(self, examples: Split) -> Inputs:
-        """What these examples are on the scale of the data, as an exported model takes them."""
-        return examples.inputs
+    def raw(self, batch: Split) -> Split:
+        """What an exported model is called with, from some examples: as it is in the data, nothing normalised."""
+        return batch
 
     def augmented(self, batch: Split, changes: torch.Generator) -> Split:  # noqa: ARG002 - a task may have none
         """The examples, each changed at random in a way that keeps its answer right."""

@@ -13,9 +13,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
+from archsearch.api.questions import VisualQuestionAnswering
 from archsearch.api.signature import Input, Signature
-from archsearch.api.task import VisualQuestionAnswering
-from archsearch.networks.inputs import Inputs, laid_out, normalised, tensors
+from archsearch.networks.inputs import laid_out, normalised, tensors
 from archsearch.tasks.augment import Augmentation, augment
 from archsearch.tasks.base import DataError, Labelled, Split
 from archsearch.tasks.folder import inside
@@ -41,14 +41,14 @@ class QuestionData(Labelled):
 
     name: ClassVar[str] = "visualQuestionAnswering"
 
-    def raw(self, examples: Split) -> Inputs:
+    def raw(self, batch: Split) -> Split:
         """The image and the tokens of each question."""
-        index, tokens = tensors(examples.inputs)
-        return self.images[index.to(self.images.device)].to(index.device), tokens
+        index, tokens = tensors(batch.inputs)
+        return Split((self.images[index.to(self.images.device)].to(index.device), tokens), batch.targets)
 
     def prepare(self, batch: Split, changes: torch.Generator | None = None) -> Split:
         """Normalised images, moved at random before with `changes`, and tokens."""
-        images, tokens = tensors(self.raw(batch))
+        images, tokens = tensors(self.raw(batch).inputs)
         if changes is not None:
             images = augment(images, self.augmentation, changes)
         return Split(laid_out(normalised(self.signature, (images, tokens))), batch.targets)

@@ -55,9 +55,9 @@ def run(context: Context) -> Message:
         path = Path(scratch) / ONNX
         model = Deployed(built, signature)
         examples = data.raw(data.selection.first(COMPARED))
-        difference = export_onnx(model, path, examples)
+        difference = export_onnx(model, path, examples.inputs)
         with torch.inference_mode():
-            largest = float(model(*tensors(examples)).abs().max())
+            largest = float(model(*tensors(examples.inputs)).abs().max())
         context.log(f"ONNX Runtime differs from PyTorch by at most {difference:.2e}, in outputs of up to {largest:.3g}")
         limit = LIMIT * max(1.0, largest)
         if not (difference < limit and math.isfinite(largest)):  # also where the difference is not a number

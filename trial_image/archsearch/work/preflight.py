@@ -16,6 +16,7 @@ from archsearch.api.base import ChoiceValue, quantity
 from archsearch.api.metrics import STATIC
 from archsearch.api.search import Constraint
 from archsearch.api.work import Message
+from archsearch.evaluation import evaluate, generator
 from archsearch.networks import Mix, WrongNetwork, check_custom, supernet
 from archsearch.networks.inputs import each, random_inputs
 from archsearch.spaces import Architecture, Space
@@ -26,6 +27,8 @@ from archsearch.work.context import Context, cost_text, static_cost
 from archsearch.work.errors import UserError
 from archsearch.work.files import write_whole
 
+TRIED = 8
+"""Examples that a custom task is tried on."""
 DRAWN = 24
 """Random architectures that are counted to see what a limit allows, beside the regular ones."""
 DRAWN_TO_COVER = 500
@@ -46,6 +49,7 @@ def run(context: Context) -> Message:
     for stack in ("search", "final"):
         cost = static_cost(context.space, sample, stack, data.signature)
         context.log(f"{stack} network of a random architecture: {cost_text(cost)}")
+    _check_task(context, sample)
     _check_supernet(context)
     _check_limits(context)
     size = context.space.size()
@@ -107,6 +111,28 @@ def _check_artifacts(context: Context) -> None:
             f"artifacts: {folder} must be writable by user {user}, but is not ({error}); set its owner or mode, "
             "or a storage class that honours fsGroup"
         ) from None
+
+
+def _check_task(context: Context, sample: Architecture) -> None:
+    """UserError where a task of the user's own does not learn or judge as the spec says, tried on a few examples."""
+    task = context.work.task.custom
+    if task is None:
+        return
+    data, field = context.data, f"task.custom.module: {task.module}"
+    network = context.network(sample, "search")
+    batch = data.prepare(data.weights.first(TRIED).to(context.device), generator(context.work.spec.seed))
+    try:
+        outputs = network(batch.inputs)
+        data.loss(outputs, batch.targets).backward()  # type: ignore[no-untyped-call]
+        counts = tuple(data.tally(outputs.detach(), batch.targets).shape)
+        found = evaluate(network, data, data.selection.first(TRIED))
+    except Exception as error:
+        raise UserError(f"{field}: a training step fails ({type(error).__name__}: {error})") from error
+    if counts != (data.counts,):
+        raise UserError(f"{field}: tally must give {data.counts} counts, as `counts` says, but gives {counts}")
+    if missing := [metric for metric in task.metrics if metric not in found]:
+        raise UserError(f"task.custom.metrics must be among {', '.join(found)}, but got {', '.join(missing)}")
+    context.log(f"custom task {task.module}: {', '.join(f'{name} {value:.4g}' for name, value in found.items())}")
 
 
 def _check_custom(context: Context, sample: Architecture, module: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from archsearch.api.work import Message
+from archsearch.own_code import NoSuchCode, imported
 from archsearch.planning.evidence import unpack
 from archsearch.searchers import Proposal, Searcher
 from archsearch.spaces import Architecture
@@ -50,14 +50,11 @@ def run(context: Context) -> Message:
 
 def load(module: str, settings: Mapping[str, str], context: Context) -> Searcher:
     """The searcher of the user's image. UserError says which part of `algorithm.custom.module` is wrong."""
-    path, _, name = module.partition(":")
     field = "algorithm.custom.module"
     try:
-        found: Any = getattr(importlib.import_module(path), name)
-    except ImportError as error:
-        raise UserError(f"{field}: {path} cannot be imported in the trial image ({error})") from None
-    except AttributeError:
-        raise UserError(f"{field}: {path} has no {name}") from None
+        found = imported(module, field)
+    except NoSuchCode as error:
+        raise UserError(str(error)) from error
     if not inspect.isclass(found):
         raise UserError(f"{field}: {module} must be a class, but is a {type(found).__name__}")
     searcher: Any = cast("Any", found)(context.space, context.work.spec.seed, dict(settings))
