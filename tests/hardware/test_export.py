@@ -92,9 +92,11 @@ TINY: dict[str, Any] = {
     "resolutionTrellis": {"layers": 3, "nodes": 1, "final": {"channels": 2}},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, "final": {"channels": 4, "cells": 1}},
 }
+SEQUENCES = ("sequenceCells", "sequenceChain")
+"""Spaces whose networks take no images; see test_sequences."""
 
 
-@pytest.mark.parametrize("name", [name for name in SPACES if name != "custom"])
+@pytest.mark.parametrize("name", [name for name in SPACES if name not in ("custom", *SEQUENCES)])
 def test_the_networks_of_every_space_can_be_exported(tmp_path: Path, name: str) -> None:
     space = space_of(Space.model_validate({name: TINY[name]}))
     torch.manual_seed(1)

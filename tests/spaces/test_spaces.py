@@ -79,6 +79,8 @@ MBCONV = space_of(SpaceSpec(mbconv_chain=MbconvChain()))
 ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
 TRELLIS = trellis()
 MOTIFS = motifs(6, 4, 5)
+SEQUENCE_CELLS = space_of(SpaceSpec.model_validate({"sequenceCells": {}}))
+SEQUENCE_CHAIN = space_of(SpaceSpec.model_validate({"sequenceChain": {}}))
 CUSTOM = custom(
     {"name": "depth", "options": ["1", "2"]},
     {"name": "block/1", "options": ["conv", "pool"]},
@@ -106,9 +108,14 @@ SPACES = {
     "trellis": TRELLIS,
     "trellis-2-layers": trellis(layers=2, levels=2, nodes=1, operations=["skip_connect", "none", "sep_conv_3x3"]),
     "motifs-2": motifs(2, 2, 3),
+    "sequence-cells": SEQUENCE_CELLS,
+    "sequence-chain": SEQUENCE_CHAIN,
     "custom": CUSTOM,
 }
-NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "custom"]
+NEW = [
+    "nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "sequence-cells", "sequence-chain",
+    "custom",
+]  # fmt: skip
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 

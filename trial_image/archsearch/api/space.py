@@ -28,12 +28,14 @@ from archsearch.api.chains import (
 )
 from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
 from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
+from archsearch.api.sequences import SEQUENCE_OPERATIONS, SequenceCells, SequenceChain, SequenceStack, SequenceStem
 
 __all__ = [
-    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "CellStack", "ChainSize", "ChainStage", "ChainStem", "CustomChoice",
-    "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain", "ElasticStage", "EnasMacro",
-    "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells", "NasnetOperation",
-    "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
+    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "SEQUENCE_OPERATIONS", "CellStack", "ChainSize", "ChainStage",
+    "ChainStem", "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain",
+    "ElasticStage", "EnasMacro", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells",
+    "NasnetOperation", "ResolutionTrellis", "SequenceCells", "SequenceChain", "SequenceStack", "SequenceStem", "Space",
+    "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -56,6 +58,10 @@ class Space(OneOf):
     """The resolution of each layer, and the cell of all layers."""
     hierarchical_motifs: HierarchicalMotifs | None = None
     """A cell of motifs, which are graphs of operations."""
+    sequence_cells: SequenceCells | None = None
+    """A cell over sequences, with convolutions, attention and recurrence."""
+    sequence_chain: SequenceChain | None = None
+    """Small networks over sequences, layer by layer."""
     custom: CustomSpace | None = None
     """A space in the user's own image."""
 

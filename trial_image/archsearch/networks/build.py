@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.api.base import ChoiceValue
-from archsearch.api.signature import Signature, image_signature
+from archsearch.api.signature import Input, Signature, image_signature
 from archsearch.api.space import (
     CustomSpace,
     DartsCells,
@@ -22,6 +22,8 @@ from archsearch.api.space import (
     NasBench201,
     NasnetCells,
     ResolutionTrellis,
+    SequenceCells,
+    SequenceChain,
 )
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chains import mbconv_network
@@ -34,6 +36,8 @@ from archsearch.networks.fused import FusedCell
 from archsearch.networks.motifs import MotifNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
+from archsearch.networks.sequence_cells import SequenceCellNetwork
+from archsearch.networks.sequence_chain import SequenceChainNetwork
 from archsearch.networks.trellis import TrellisNetwork
 from archsearch.spaces import Architecture, Space
 
@@ -47,12 +51,16 @@ NETWORKS: Final[dict[type, Any]] = {
     ElasticChain: elastic_network,
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
+    SequenceCells: SequenceCellNetwork,
+    SequenceChain: SequenceChainNetwork,
     CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""
 
-TRACED: Final = image_signature((3, 32, 32), 10)
-"""What a network is built for where only its choices matter."""
+IMAGES: Final = image_signature((3, 32, 32), 10)
+FRAMES: Final = Signature(inputs=(Input(name="frames", shape=(8, 32)),), outputs="Classes", classes=10)
+TRACED: Final[dict[type, Signature]] = {SequenceCells: FRAMES, SequenceChain: FRAMES}
+"""What the networks of a space are built for where only their choices matter; IMAGES for all others."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""
 
@@ -104,26 +112,34 @@ def inherit(network: nn.Module, shared: Mapping[str, Tensor]) -> None:
     network.load_state_dict(state)
 
 
-def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
-    """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
+def traced(space: Space) -> Signature:
+    """What the networks of the space can be built for where only their choices matter."""
+    return TRACED.get(type(space.settings), IMAGES)
+
+
+def trace(space: Space, signature: Signature | None = None) -> dict[str, tuple[ChoiceValue, ...]]:
+    """What the network of a space asks for: the alternatives by the name of the choice. No weights are made.
+
+    signature: what it is built for, which its choices do not depend on.
+    """
     chooser = Trace()
     with torch.device("meta"):
-        _build(space, chooser, "search", TRACED, affine=False)
+        _build(space, chooser, "search", signature or traced(space), affine=False)
     return chooser.asked
 
 
-def check_custom(space: Space) -> None:
+def check_custom(space: Space, signature: Signature | None = None) -> None:
     """Raises WrongNetwork where the network of a custom space asks for other choices than the space declares.
 
     What it asks for in all, and in some architectures, so that it follows what the choices depend on.
     """
-    compare(space, trace(space))
+    compare(space, trace(space, signature))
     rng = np.random.default_rng(0)
     for architecture in {space.sample(rng): None for _ in range(TRIED)}:
         with torch.device("meta"):
             chooser = Fixed(architecture)
             try:
-                _build(space, chooser, "search", TRACED, affine=True)
+                _build(space, chooser, "search", signature or traced(space), affine=True)
             except WrongNetwork as error:
                 if not isinstance(error.__cause__, KeyError) or error.__cause__.args[0] not in chooser.asked:
                     raise

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from archsearch.api.task import ImageClassification, Task
+from archsearch.api.task import ImageClassification, SpeechClassification, Task, TextClassification
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
+from archsearch.tasks.speech import load_speech
+from archsearch.tasks.text import load_texts
 
 __all__ = ["SPLIT_SEED", "DataError", "ImageData", "Labelled", "Meter", "Split", "TaskData", "load"]
 
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     ImageClassification: load_images,
+    TextClassification: load_texts,
+    SpeechClassification: load_speech,
 }
 """What reads and splits the data of each task, by the type of its settings."""
 
