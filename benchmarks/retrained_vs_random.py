@@ -124,7 +124,7 @@ def retrain(
         seed = derive_seed(spec.seed, "Retrain", number)
         torch.manual_seed(derive(seed))
         built = network(space, cell, stack="final", signature=data.signature)
-        parameters, _ = count(built, data.raw(data.test.first(1)).inputs)
+        parameters, _ = count(built, data.raw(data.test.first(1)))
         training = Trainer(built, data, spec.task.training, epochs=spec.retrain.epochs, seed=seed)
         while training.epoch < training.epochs:
             training.run_epoch(lambda: False)

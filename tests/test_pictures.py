@@ -20,7 +20,7 @@ from archsearch.spaces.graph import Edge
 BLOCKS = [{"name": f"block/{at}", "options": ["conv3", "pool"]} for at in range(20)]
 NAMES = [
     "dartsCells", "nasBench201", "nasnetCells", "enasMacro", "mbconvChain", "elasticChain", "resolutionTrellis",
-    "hierarchicalMotifs", "fusionNetwork", "elasticTransformer",
+    "hierarchicalMotifs", "sequenceCells", "sequenceChain", "fusionNetwork", "elasticTransformer",
 ]  # fmt: skip
 SPACES = {name: space_of(SpaceSpec.model_validate({name: {}})) for name in NAMES}
 SPACES["custom"] = space_of(SpaceSpec.model_validate({"custom": {"module": "a:B", "choices": BLOCKS}}))

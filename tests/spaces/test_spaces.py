@@ -88,6 +88,8 @@ TRANSFORMER = transformer()
 SMALL_TRANSFORMER = transformer(
     widths=[8], encoderDepths=[2, 1], decoderDepths=[1], feedForward=[16, 8], heads=[2, 1], attends=[1]
 )
+SEQUENCE_CELLS = space_of(SpaceSpec.model_validate({"sequenceCells": {}}))
+SEQUENCE_CHAIN = space_of(SpaceSpec.model_validate({"sequenceChain": {}}))
 CUSTOM = custom(
     {"name": "depth", "options": ["1", "2"]},
     {"name": "block/1", "options": ["conv", "pool"]},
@@ -118,9 +120,14 @@ SPACES = {
     "fusion": FUSION,
     "transformer": TRANSFORMER,
     "transformer-small": SMALL_TRANSFORMER,
+    "sequence-cells": SEQUENCE_CELLS,
+    "sequence-chain": SEQUENCE_CHAIN,
     "custom": CUSTOM,
 }
-NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "fusion", "transformer", "custom"]
+NEW = [
+    "nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "sequence-cells", "sequence-chain",
+    "fusion", "transformer", "custom",
+]  # fmt: skip
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 

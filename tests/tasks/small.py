@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import question_data
+from scipy.io import wavfile
 
 from archsearch.api.space import Space as SpaceSpec
 from archsearch.api.task import Task
@@ -39,9 +40,32 @@ def masks(folder: Path) -> Settings:
     return {"dataset": {"volume": {"claimName": "data", "path": "masks.npz"}}, "crop": 16}
 
 
+def texts(folder: Path) -> Settings:
+    """What is named is an animal or a plant."""
+    nouns, rng = {"animal": ["cat", "dog"], "plant": ["tree", "rose"]}, np.random.default_rng(0)
+    for part, count in (("train", 80), ("test", 24)):
+        rows = [(f"This is a {rng.choice(nouns[label])} .", label) for label in (*nouns,) * (count // 2)]
+        (folder / f"{part}.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    return {"dataset": {"volume": {"claimName": "data"}}, "maxTokens": 8, "vocabulary": 32}
+
+
+def tones(folder: Path) -> Settings:
+    """High and low ones with noise."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 30), ("test", 12)):
+        for name, pitch in {"high": 1200, "low": 300}.items():
+            (folder / part / name).mkdir(parents=True)
+            for number in range(count):
+                wave = np.sin(2 * np.pi * pitch * np.arange(800) / 4000) + 0.05 * rng.standard_normal(800)
+                wavfile.write(folder / part / name / f"{number:02}.wav", 4000, (wave * 2**13).astype(np.int16))
+    return {"dataset": {"volume": {"claimName": "data"}}, "seconds": "0.2", "features": {"mels": 10}}
+
+
 DATA: dict[str, Callable[[Path], Settings]] = {
     "imageClassification": digits,
     "semanticSegmentation": masks,
+    "speechClassification": tones,
+    "textClassification": texts,
     "translation": number_words,
     "visualQuestionAnswering": questions,
 }
@@ -80,6 +104,13 @@ SPACES: dict[str, Settings] = {
         "attends": [1, 2],
         "search": {"widthPercent": 100},
         "final": {"widthPercent": 100},
+    },
+    "sequenceCells": {"nodes": 2, "embedding": 8, **sized(channels=8, cells=1)},
+    "sequenceChain": {
+        "stem": {"channels": 8},
+        "stages": [{"channels": 8, "layers": 2, "stride": 2}],
+        "headChannels": 16,
+        "blocks": ["k3e1", "k5e2", "attention"],
     },
     "fusionNetwork": {"nodes": 1, "imageLayers": 2, "questionLayers": 2, **sized(channels=4, width=8)},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, **sized(channels=4, cells=1)},

@@ -29,14 +29,16 @@ from archsearch.api.chains import (
 from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
 from archsearch.api.fusions import FUSION_OPERATORS, FusionNetwork, FusionOperator, FusionSize
 from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
+from archsearch.api.sequences import SEQUENCE_OPERATIONS, SequenceCells, SequenceChain, SequenceStack, SequenceStem
 from archsearch.api.translators import ElasticTransformer, ElasticTransformerSize
 
 __all__ = [
-    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "FUSION_OPERATORS", "CellStack", "ChainSize", "ChainStage",
-    "ChainStem", "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain",
-    "ElasticStage", "ElasticTransformer", "ElasticTransformerSize", "EnasMacro", "FusionNetwork", "FusionOperator",
-    "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells", "NasnetOperation",
-    "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
+    "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "FUSION_OPERATORS", "SEQUENCE_OPERATIONS", "CellStack", "ChainSize",
+    "ChainStage", "ChainStem", "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation",
+    "ElasticChain", "ElasticStage", "ElasticTransformer", "ElasticTransformerSize", "EnasMacro", "FusionNetwork",
+    "FusionOperator", "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells",
+    "NasnetOperation", "ResolutionTrellis", "SequenceCells", "SequenceChain", "SequenceStack", "SequenceStem",
+    "Space", "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -59,6 +61,10 @@ class Space(OneOf):
     """The resolution of each layer, and the cell of all layers."""
     hierarchical_motifs: HierarchicalMotifs | None = None
     """A cell of motifs, which are graphs of operations."""
+    sequence_cells: SequenceCells | None = None
+    """A cell over sequences, with convolutions, attention and recurrence."""
+    sequence_chain: SequenceChain | None = None
+    """Small networks over sequences, layer by layer."""
     fusion_network: FusionNetwork | None = None
     """Where two encoders, of images and of questions, are joined, and how."""
     elastic_transformer: ElasticTransformer | None = None

@@ -12,12 +12,14 @@ from archsearch.api.metrics import DEFAULT_GOALS, Metric
 from archsearch.api.objective import Objective
 from archsearch.api.questions import VisualQuestionAnswering
 from archsearch.api.segmentation import SemanticSegmentation
+from archsearch.api.sequence_tasks import SpeechClassification, TextClassification
 from archsearch.api.training import RelativePath, Training, VolumeSource
 from archsearch.api.translation import Translation
 
 __all__ = [
     "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "RelativePath", "SemanticSegmentation",
-    "Task", "Training", "Translation", "VisualQuestionAnswering", "VolumeSource",
+    "SpeechClassification", "Task", "TextClassification", "Training", "Translation",
+    "VisualQuestionAnswering", "VolumeSource",
 ]  # fmt: skip
 
 
@@ -62,6 +64,10 @@ class Task(OneOf):
 
     image_classification: ImageClassification | None = None
     """One label for each image."""
+    text_classification: TextClassification | None = None
+    """One label for each text."""
+    speech_classification: SpeechClassification | None = None
+    """One label for each recording."""
     semantic_segmentation: SemanticSegmentation | None = None
     """One label for each pixel."""
     translation: Translation | None = None
@@ -103,6 +109,8 @@ class Task(OneOf):
 
 TASKS: Final[dict[str, Any]] = {
     "imageClassification": ImageClassification,
+    "textClassification": TextClassification,
+    "speechClassification": SpeechClassification,
     "semanticSegmentation": SemanticSegmentation,
     "translation": Translation,
     "visualQuestionAnswering": VisualQuestionAnswering,

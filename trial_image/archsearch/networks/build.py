@@ -24,6 +24,8 @@ from archsearch.api.space import (
     NasBench201,
     NasnetCells,
     ResolutionTrellis,
+    SequenceCells,
+    SequenceChain,
 )
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chains import mbconv_network
@@ -38,6 +40,8 @@ from archsearch.networks.fusion import FusedNetwork
 from archsearch.networks.motifs import MotifNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
+from archsearch.networks.sequence_cells import SequenceCellNetwork
+from archsearch.networks.sequence_chain import SequenceChainNetwork
 from archsearch.networks.trellis import TrellisNetwork
 from archsearch.spaces import Architecture, Space
 
@@ -51,6 +55,8 @@ NETWORKS: Final[dict[type, Any]] = {
     ElasticChain: elastic_network,
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
+    SequenceCells: SequenceCellNetwork,
+    SequenceChain: SequenceChainNetwork,
     FusionNetwork: FusedNetwork,
     ElasticTransformer: ElasticTransformerNetwork,
     CustomSpace: custom_network,
@@ -66,7 +72,13 @@ TEXTS: Final = Signature(
     outputs="Tokens",
     classes=16,
 )
-TRACED: Final[dict[type, Signature]] = {FusionNetwork: QUESTIONS, ElasticTransformer: TEXTS}
+FRAMES: Final = Signature(inputs=(Input(name="frames", shape=(8, 32)),), outputs="Classes", classes=10)
+TRACED: Final[dict[type, Signature]] = {
+    SequenceCells: FRAMES,
+    SequenceChain: FRAMES,
+    FusionNetwork: QUESTIONS,
+    ElasticTransformer: TEXTS,
+}
 """What the networks of a space are built for where only their choices matter; IMAGES for all others."""
 TRIED: Final = 32
 """Architectures in which a custom network is tried."""
@@ -124,26 +136,29 @@ def traced(space: Space) -> Signature:
     return TRACED.get(type(space.settings), IMAGES)
 
 
-def trace(space: Space) -> dict[str, tuple[ChoiceValue, ...]]:
-    """What the network of a space asks for: the alternatives by the name of the choice. No weights are made."""
+def trace(space: Space, signature: Signature | None = None) -> dict[str, tuple[ChoiceValue, ...]]:
+    """What the network of a space asks for: the alternatives by the name of the choice. No weights are made.
+
+    signature: what it is built for, which its choices do not depend on.
+    """
     chooser = Trace()
     with torch.device("meta"):
-        _build(space, chooser, "search", traced(space), affine=False)
+        _build(space, chooser, "search", signature or traced(space), affine=False)
     return chooser.asked
 
 
-def check_custom(space: Space) -> None:
+def check_custom(space: Space, signature: Signature | None = None) -> None:
     """Raises WrongNetwork where the network of a custom space asks for other choices than the space declares.
 
     What it asks for in all, and in some architectures, so that it follows what the choices depend on.
     """
-    compare(space, trace(space))
+    compare(space, trace(space, signature))
     rng = np.random.default_rng(0)
     for architecture in {space.sample(rng): None for _ in range(TRIED)}:
         with torch.device("meta"):
             chooser = Fixed(architecture)
             try:
-                _build(space, chooser, "search", traced(space), affine=True)
+                _build(space, chooser, "search", signature or traced(space), affine=True)
             except WrongNetwork as error:
                 if not isinstance(error.__cause__, KeyError) or error.__cause__.args[0] not in chooser.asked:
                     raise

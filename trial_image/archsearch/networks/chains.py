@@ -6,7 +6,8 @@ one that projects; the last has no activation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from archsearch.api.space import ChainSize, ChainStem, ElasticChain, MbconvChain
 from archsearch.networks.base import SpaceNetwork
 from archsearch.networks.chooser import Alternatives, Chooser, Mix
 from archsearch.networks.inputs import Inputs
-from archsearch.spaces.mbconv import SKIP, Place, block, places
+from archsearch.spaces.mbconv import SKIP, Place, block, places, words
 
 
 def scaled(channels: int, percent: int) -> int:
@@ -32,11 +33,14 @@ def convolution(
     groups: int = 1,
     affine: bool = True,
     activation: bool = True,
+    sequences: bool = False,
 ) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU6."""
+    """Convolution, batch normalisation, ReLU6, of maps or of sequences."""
     layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, affine=affine),
+        (nn.Conv1d if sequences else nn.Conv2d)(
+            inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False
+        ),
+        (nn.BatchNorm1d if sequences else nn.BatchNorm2d)(outputs, affine=affine),
     ]
     return nn.Sequential(*layers, nn.ReLU6()) if activation else nn.Sequential(*layers)
 
@@ -111,48 +115,69 @@ class Mbconv(nn.Module):
         stride: int,
         residual: bool,
         affine: bool,
+        sequences: bool = False,
     ) -> None:
         super().__init__()
-        inner = inputs * expansion
-        self.expand = convolution(inputs, inner, 1, groups=groups, affine=affine)
+        inner, layer = inputs * expansion, partial(convolution, affine=affine, sequences=sequences)
+        self.expand = layer(inputs, inner, 1, groups=groups)
         self.shuffle = nn.ChannelShuffle(groups) if groups > 1 else nn.Identity()
-        self.depthwise = convolution(inner, inner, kernel, stride=stride, groups=inner, affine=affine)
-        self.project = convolution(inner, outputs, 1, groups=groups, affine=affine, activation=False)
+        self.depthwise = layer(inner, inner, kernel, stride=stride, groups=inner)
+        self.project = layer(inner, outputs, 1, groups=groups, activation=False)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride)); of sequences likewise."""
         y: Tensor = self.project(self.depthwise(self.shuffle(self.expand(x))))
         return x + y if self.residual else y
+
+
+Builder = Callable[[str, Place, int, int], nn.Module]
+"""Makes the block of a word for a place, with so many channels in and out."""
+
+
+def chain_stages(
+    chooser: Chooser, stages: Iterable[Sequence[Place]], blocks: Sequence[str], percent: int, build: Builder
+) -> list[Stage]:
+    """The layers of a chain, as they are chosen; channels are so many percent of those of the places."""
+
+    def layer(place: Place) -> nn.Module:
+        inputs, outputs = (scaled(channels, percent) for channels in (place.inputs, place.outputs))
+
+        def builder(word: str) -> Callable[[int], nn.Module]:
+            if word == SKIP:
+                return lambda _channels: nn.Identity()
+            return lambda channels: build(word, place, channels or inputs, channels or outputs)
+
+        channels = inputs if place.keeps_shape else None
+        made = {word: builder(word) for word in words(place, blocks)}
+        return chooser.operation(place.name, Alternatives(made, channels))
+
+    return [Stage(layer(place) for place in stage) for stage in stages]
+
+
+def inverted_bottleneck(
+    word: str, place: Place, inputs: int, outputs: int, *, affine: bool, sequences: bool = False
+) -> Mbconv:
+    """The block of a word such as `k3e6`."""
+    kernel, expansion, groups = block(word)
+    return Mbconv(
+        inputs,
+        outputs,
+        kernel=kernel,
+        expansion=expansion,
+        groups=groups,
+        stride=place.stride,
+        residual=place.keeps_shape,
+        affine=affine,
+        sequences=sequences,
+    )
 
 
 def mbconv_network(
     chooser: Chooser, settings: MbconvChain, size: ChainSize, *, signature: Signature, affine: bool
 ) -> ChainNetwork:
     """The network of a chain whose layers are blocks, or skipped."""
-
-    def layer(place: Place) -> nn.Module:
-        inputs, outputs = (scaled(channels, size.width_percent) for channels in (place.inputs, place.outputs))
-
-        def build(word: str) -> Callable[[int], nn.Module]:
-            if word == SKIP:
-                return lambda _channels: nn.Identity()
-            kernel, expansion, groups = block(word)
-            return lambda channels: Mbconv(
-                channels or inputs,
-                channels or outputs,
-                kernel=kernel,
-                expansion=expansion,
-                groups=groups,
-                stride=place.stride,
-                residual=place.keeps_shape,
-                affine=affine,
-            )
-
-        words = (*settings.blocks, SKIP) if place.keeps_shape else settings.blocks
-        channels = inputs if place.keeps_shape else None
-        return chooser.operation(place.name, Alternatives({word: build(word) for word in words}, channels))
-
-    stages = [Stage(layer(place) for place in stage) for stage in places(settings)]
+    build = partial(inverted_bottleneck, affine=affine)
+    stages = chain_stages(chooser, places(settings), settings.blocks, size.width_percent, build)
     outputs = scaled(settings.stages[-1].channels, size.width_percent)
     return ChainNetwork(settings, size, stages, outputs, signature=signature)

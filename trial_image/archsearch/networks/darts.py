@@ -5,6 +5,7 @@ Drop-path and the auxiliary head of the published training are not here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from archsearch.api.signature import Signature
 from archsearch.api.space import CellStack, DartsCells
 from archsearch.networks.base import SpaceNetwork, alternatives, weighted_sum
-from archsearch.networks.chooser import Chooser, Mix, connected
+from archsearch.networks.chooser import Alternatives, Chooser, Mix, connected
 from archsearch.networks.inputs import Inputs
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
@@ -22,8 +23,43 @@ STEM_MULTIPLIER: Final = 3
 """Channels of the stem for each channel of the first cells (published code)."""
 
 
-class Cell(nn.Module):
+class Nodes(nn.Module):
     """Nodes that each add up operations on earlier states; the output is the nodes' concatenation.
+
+    Subclasses `connect` them, and make the cell's two inputs.
+    """
+
+    def connect(
+        self,
+        chooser: Chooser,
+        kind: str,
+        count: int,
+        words: Sequence[str],
+        place: Callable[[int, list[str]], Alternatives],
+    ) -> None:
+        """Ask for the edges of so many nodes. place: what could stand behind a predecessor, from these words."""
+        self.edges = nn.ModuleDict()
+        self.sources: list[tuple[str, tuple[int, ...]]] = []  # of each node: the choice, and what it can be
+        # As the choice has it: what can be chosen, then what only takes part in a mixture.
+        names = sorted(words, key=lambda name: name == NONE)
+        for node in range(count):
+            name = inputs_name(kind, node)
+            sources = chooser.inputs(name, node + 2, INPUTS)
+            for source in sources:
+                self.edges[f"{node}/{source}"] = chooser.operation(edge_name(kind, node, source), place(source, names))
+            self.sources.append((name, sources))
+
+    def nodes(self, states: list[Tensor], mix: Mix | None) -> Tensor:
+        """The nodes after each other, from the cell's two inputs with its own number of channels."""
+        states = list(states)
+        for node, (name, sources) in enumerate(self.sources):
+            inputs = {source: self.edges[f"{node}/{source}"] for source in connected(mix, name, sources)}
+            states.append(weighted_sum(mix, name, {s: edge(states[s], mix) for s, edge in inputs.items()}))
+        return torch.cat(states[2:], dim=1)
+
+
+class Cell(Nodes):
+    """A normal or a reduction cell.
 
     inputs: channels of the outputs of the cell before the previous one, and of the previous one.
     previous_reduces: whether the previous cell halved the map, so that the one before it must follow.
@@ -47,32 +83,15 @@ class Cell(nn.Module):
             else ReluConvNorm(inputs[0], channels, 1, 1, affine)
         )
         self.previous = ReluConvNorm(inputs[1], channels, 1, 1, affine)
-        self.edges = nn.ModuleDict()
-        self.sources: list[tuple[str, tuple[int, ...]]] = []  # of each node: the choice, and what it can be
-        # As the choice has it: what can be chosen, then what only takes part in a mixture.
-        names = sorted(settings.operations, key=lambda name: name == NONE)
-        kind = "reduction" if reduces else "normal"
-        for node in range(settings.nodes):
-            name = inputs_name(kind, node)
-            sources = chooser.inputs(name, node + 2, INPUTS)
-            for source in sources:
-                stride = 2 if reduces and source < 2 else 1
-                self.edges[f"{node}/{source}"] = chooser.operation(
-                    edge_name(kind, node, source), alternatives(DARTS_OPERATIONS, names, channels, stride, affine)
-                )
-            self.sources.append((name, sources))
+
+        def place(source: int, names: list[str]) -> Alternatives:
+            return alternatives(DARTS_OPERATIONS, names, channels, 2 if reduces and source < 2 else 1, affine)
+
+        self.connect(chooser, "reduction" if reduces else "normal", settings.nodes, settings.operations, place)
 
     def forward(self, before_previous: Tensor, previous: Tensor, mix: Mix | None) -> Tensor:
         """(N, inputs, H, W) twice -> (N, nodes x channels, H, W), or half as high and wide from a reduction cell."""
         return self.nodes([self.before_previous(before_previous), self.previous(previous)], mix)
-
-    def nodes(self, states: list[Tensor], mix: Mix | None) -> Tensor:
-        """The nodes after each other, from the cell's two inputs with its own number of channels."""
-        states = list(states)
-        for node, (name, sources) in enumerate(self.sources):
-            inputs = {source: self.edges[f"{node}/{source}"] for source in connected(mix, name, sources)}
-            states.append(weighted_sum(mix, name, {s: edge(states[s], mix) for s, edge in inputs.items()}))
-        return torch.cat(states[2:], dim=1)
 
 
 class DartsNetwork(SpaceNetwork):

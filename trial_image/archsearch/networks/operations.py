@@ -25,8 +25,9 @@ class Zero(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeros, (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
-        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+        """Zeros, (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride)); of sequences (N, C, T) likewise."""
+        steps = (slice(None, None, self.stride),) * (x.dim() - 2)
+        return torch.zeros_like(x[:, :, *steps])
 
 
 class FactorizedReduce(nn.Module):

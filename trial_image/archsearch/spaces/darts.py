@@ -8,7 +8,7 @@ no reader of an architecture has to treat it differently.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Final, cast
@@ -41,25 +41,32 @@ def darts_cells(settings: DartsCells) -> Space:
 
 
 def graph(count: int, architecture: Architecture) -> Graph:
-    """Both cells; their inputs are the outputs of the cell before the previous one, and of the previous one."""
-    cells: dict[str, list[Edge]] = {}
-    for cell in CELLS:
-        nodes = ["before previous", "previous", *(str(node) for node in range(count))]
-        cells[cell] = [
-            Edge(nodes[source], str(node), str(architecture[edge_name(cell, node, source)]))
-            for node in range(count)
-            for source in cast("tuple[int, ...]", architecture[inputs_name(cell, node)])
-        ]
-        cells[cell] += [Edge(str(node), OUTPUT, "") for node in range(count)]
-    return cells
+    """Both cells."""
+    return {cell: cell_edges(cell, count, architecture) for cell in CELLS}
+
+
+def cell_edges(cell: str, count: int, architecture: Architecture) -> list[Edge]:
+    """A cell; its inputs are the outputs of the cell before the previous one, and of the previous one."""
+    nodes = ["before previous", "previous", *(str(node) for node in range(count))]
+    edges = [
+        Edge(nodes[source], str(node), str(architecture[edge_name(cell, node, source)]))
+        for node in range(count)
+        for source in cast("tuple[int, ...]", architecture[inputs_name(cell, node)])
+    ]
+    return edges + [Edge(str(node), OUTPUT, "") for node in range(count)]
+
+
+def cell_choices(cell: str, count: int, words: Sequence[str]) -> Iterator[Choice]:
+    """The choices of a cell with so many nodes and these operations."""
+    operations = tuple(word for word in words if word != NONE)
+    extra = tuple(word for word in words if word == NONE)
+    for node in range(count):
+        inputs = inputs_name(cell, node)
+        yield Choice(inputs, tuple(combinations(range(node + 2), INPUTS)))
+        for source in range(node + 2):
+            yield Choice(edge_name(cell, node, source), operations, when=((inputs, source),), extra=extra)
 
 
 def _choices(settings: DartsCells) -> Iterator[Choice]:
-    operations = tuple(operation for operation in settings.operations if operation != NONE)
-    extra = tuple(operation for operation in settings.operations if operation == NONE)
     for cell in CELLS:
-        for node in range(settings.nodes):
-            inputs = inputs_name(cell, node)
-            yield Choice(inputs, tuple(combinations(range(node + 2), INPUTS)))
-            for source in range(node + 2):
-                yield Choice(edge_name(cell, node, source), operations, when=((inputs, source),), extra=extra)
+        yield from cell_choices(cell, settings.nodes, settings.operations)

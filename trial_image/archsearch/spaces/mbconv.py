@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from archsearch.api.space import ChainStage, MbconvChain
@@ -42,18 +43,28 @@ def layer_name(stage: int, layer: int) -> str:
 
 def mbconv_chain(settings: MbconvChain) -> Space:
     """The space; with the default settings it has 6^6 x 7^10 networks, skipped layers being the seventh option."""
-    choices = tuple(
-        Choice(place.name, (*settings.blocks, SKIP) if place.keeps_shape else settings.blocks)
-        for stage in places(settings)
-        for place in stage
-    )
-    return Space("mbconvChain", choices, settings, graph)
+    return Space("mbconvChain", tuple(layer_choices(places(settings), settings.blocks)), settings, graph)
+
+
+def layer_choices(stages: Iterable[Sequence[Place]], blocks: Sequence[str]) -> Iterator[Choice]:
+    """The choice of each layer: a block or, where the shape is kept, none."""
+    for place in chain.from_iterable(stages):
+        yield Choice(place.name, tuple(words(place, blocks)))
+
+
+def words(place: Place, blocks: Sequence[str]) -> Sequence[str]:
+    """What can stand there."""
+    return (*blocks, SKIP) if place.keeps_shape else blocks
 
 
 def places(settings: MbconvChain) -> Iterator[list[Place]]:
     """The layers of each stage, with the channels that the settings give."""
-    inputs = settings.stem.separable or settings.stem.channels
-    for index, stage in enumerate(settings.stages):
+    return stage_places(settings.stages, settings.stem.separable or settings.stem.channels)
+
+
+def stage_places(stages: Sequence[ChainStage], inputs: int) -> Iterator[list[Place]]:
+    """The layers of each stage after a stem with so many channels."""
+    for index, stage in enumerate(stages):
         yield [_place(index, layer, stage, inputs) for layer in range(stage.layers)]
         inputs = stage.channels
 

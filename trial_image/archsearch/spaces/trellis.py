@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import combinations
 from typing import Final, cast
 
 from archsearch.api.space import ResolutionTrellis
 from archsearch.spaces.architecture import Architecture
 from archsearch.spaces.choice import Choice
-from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
+from archsearch.spaces.darts import cell_choices, cell_edges
 from archsearch.spaces.graph import OUTPUT, Edge, Graph
 from archsearch.spaces.space import Space
 
@@ -50,14 +49,7 @@ def graph(settings: ResolutionTrellis, architecture: Architecture) -> Graph:
     levels = path(settings.layers, architecture)
     places = [f"{layer}" for layer in range(settings.layers + 1)]
     way = [Edge(places[at], places[at + 1], f"level {levels[at + 1]}") for at in range(settings.layers)]
-    nodes = ["before previous", "previous", *(str(node) for node in range(settings.nodes))]
-    edges = [
-        Edge(nodes[source], str(node), str(architecture[edge_name(CELL, node, source)]))
-        for node in range(settings.nodes)
-        for source in cast("tuple[int, ...]", architecture[inputs_name(CELL, node)])
-    ]
-    edges += [Edge(str(node), OUTPUT, "") for node in range(settings.nodes)]
-    return {"path": [*way, Edge(places[-1], OUTPUT, "")], CELL: edges}
+    return {"path": [*way, Edge(places[-1], OUTPUT, "")], CELL: cell_edges(CELL, settings.nodes, architecture)}
 
 
 def _choices(settings: ResolutionTrellis) -> Iterator[Choice]:
@@ -70,10 +62,4 @@ def _choices(settings: ResolutionTrellis) -> Iterator[Choice]:
             for option in options:
                 leading.setdefault(option, []).append(name)
         reached = dict(sorted(leading.items()))
-    operations = tuple(operation for operation in settings.operations if operation != NONE)
-    extra = tuple(operation for operation in settings.operations if operation == NONE)
-    for node in range(settings.nodes):
-        inputs = inputs_name(CELL, node)
-        yield Choice(inputs, tuple(combinations(range(node + 2), INPUTS)))
-        for source in range(node + 2):
-            yield Choice(edge_name(CELL, node, source), operations, when=((inputs, source),), extra=extra)
+    yield from cell_choices(CELL, settings.nodes, settings.operations)

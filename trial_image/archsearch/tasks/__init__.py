@@ -10,7 +10,9 @@ from archsearch.api.task import (
     CustomTask,
     ImageClassification,
     SemanticSegmentation,
+    SpeechClassification,
     Task,
+    TextClassification,
     Translation,
     VisualQuestionAnswering,
 )
@@ -19,6 +21,8 @@ from archsearch.tasks.custom import load_custom
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 from archsearch.tasks.questions import QuestionData, load_questions
 from archsearch.tasks.segmentation import MaskData, load_masks
+from archsearch.tasks.speech import load_speech
+from archsearch.tasks.text import load_texts
 from archsearch.tasks.translation import TranslationData, load_translation
 
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     CustomTask: load_custom,
     ImageClassification: load_images,
+    TextClassification: load_texts,
+    SpeechClassification: load_speech,
     SemanticSegmentation: load_masks,
     Translation: load_translation,
     VisualQuestionAnswering: load_questions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -42,25 +42,18 @@ def read_folder(folder: Path, root: Path) -> Arrays:
     root: the volume, which no link may leave. A class is all that is below its folder, at any depth, without what has a
     name that starts with a dot. Images are read as grey where every one of them is, otherwise as RGB.
     """
-    for part in ("train", "test"):
-        if not (folder / part).is_dir():
-            there = ", ".join(sorted(item.name for item in folder.iterdir())[:10]) or "nothing"
-            raise DataError(
-                f"{folder}: must hold the folders train/CLASS and test/CLASS, but has no {part} (it has {there}); "
-                "or let path name a .npz file"
-            )
-    names = _classes(folder / "train")
-    if unknown := [name for name in _classes(folder / "test") if name not in names]:
+    names, tested = (listing(folder, part, "images", "; or let path name a .npz file") for part in ("train", "test"))
+    if unknown := [name for name in tested if name not in names]:
         raise DataError(
             f"{folder / 'test' / unknown[0]}: every class must have training images, but there is no "
             f"{folder / 'train' / unknown[0]}"
         )
-    train = [(file, label) for label, name in enumerate(names) for file in image_files(folder / "train" / name, root)]
+    train = [(file, label) for label, name in enumerate(names) for file in files_of(folder / "train" / name, root)]
     test = [
         (file, label)
         for label, name in enumerate(names)
         if (folder / "test" / name).is_dir()
-        for file in image_files(folder / "test" / name, root)
+        for file in files_of(folder / "test" / name, root)
     ]
     if not test:
         raise DataError(f"{folder / 'test'}: must hold at least one image, but has none")
@@ -94,37 +87,50 @@ def read_images(files: Sequence[Path]) -> np.ndarray:
     return _read(files, mode)
 
 
-def _classes(part: Path) -> list[str]:
-    names = sorted(item.name for item in part.iterdir() if item.is_dir() and not item.name.startswith("."))
+def listing(folder: Path, part: str, examples: str, otherwise: str = "") -> list[str]:
+    """The classes of a part, `train` or `test`: the names of its folders, in order. DataError where there is none.
+
+    examples: what a class holds, in plural. otherwise: what else the user may do.
+    """
+    if not (folder / part).is_dir():
+        there = ", ".join(sorted(item.name for item in folder.iterdir())[:10]) or "nothing"
+        raise DataError(
+            f"{folder}: must hold the folders train/CLASS and test/CLASS, but has no {part} (it has {there}){otherwise}"
+        )
+    names = sorted(item.name for item in (folder / part).iterdir() if item.is_dir() and not item.name.startswith("."))
     if not names:
-        raise DataError(f"{part}: must hold one folder for each class, but has none; put the images in {part}/CLASS/")
+        raise DataError(
+            f"{folder / part}: must hold one folder for each class, but has none; put the {examples} in "
+            f"{folder / part}/CLASS/"
+        )
     return names
 
 
-def image_files(folder: Path, root: Path) -> list[Path]:
-    """The images below a folder, sorted; no link may leave `root`. Raises DataError where there is none."""
-    files = sorted(_walk(folder, root, ()))
+def files_of(folder: Path, root: Path, suffixes: Set[str] = SUFFIXES, example: str = "image") -> list[Path]:
+    """The files of a class with these suffixes, at any depth, in order. DataError where there is none."""
+    files = sorted(_walk(folder, root, (), suffixes, example))
     if not files:
         raise DataError(
-            f"{folder}: must hold at least one image ({' '.join(sorted(SUFFIXES))}), but has none; remove the class or "
-            "add its images"
+            f"{folder}: must hold at least one {example} ({' '.join(sorted(suffixes))}), but has none; remove the "
+            f"class or add its {example}s"
         )
     return files
 
 
-def _walk(folder: Path, root: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """The image files below a folder. above: the folders that it is in, their links followed."""
-    real = inside(root, folder, "a folder of images")
+def _walk(folder: Path, root: Path, above: tuple[Path, ...], suffixes: Set[str], example: str) -> Iterator[Path]:
+    """Such files below a folder. above: the folders that it is in, their links followed."""
+    real = inside(root, folder, f"a folder of {example}s")
     if real in above:
         raise DataError(f"{folder}: must not lead back to {real}, which it is in; remove the loop of links")
     for item in folder.iterdir():
         if item.name.startswith("."):
             continue
         if item.is_dir():
-            yield from _walk(item, root, (*above, real))
-        elif item.suffix.lower() in SUFFIXES:
-            if not inside(root, item, "an image").is_file():  # reading a pipe would wait for ever
-                raise DataError(f"{item}: must be an image, but is no regular file; remove it")
+            yield from _walk(item, root, (*above, real), suffixes, example)
+        elif item.suffix.lower() in suffixes:
+            # Reading a pipe would wait for ever.
+            if not inside(root, item, f"an {example}" if example == "image" else f"a {example}").is_file():
+                raise DataError(f"{item}: must be an {example}, but is no regular file; remove it")
             yield item
 
 

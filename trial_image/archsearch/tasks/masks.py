@@ -11,7 +11,7 @@ import numpy as np
 from archsearch.api.task import VolumeSource
 from archsearch.tasks.arrays import MEBIBYTE, available_memory, image_arrays, read_arrays
 from archsearch.tasks.base import DataError
-from archsearch.tasks.folder import image_files, image_mode, inside, open_image, read_image
+from archsearch.tasks.folder import files_of, image_mode, inside, open_image, read_image
 from archsearch.tasks.volume import located, unreadable
 
 ARRAYS: Final = ("train_images", "train_masks", "test_images", "test_masks")
@@ -103,7 +103,7 @@ def _pairs(part: Path, root: Path) -> list[tuple[Path, Path]]:
         if not (part / name).is_dir():
             raise DataError(f"{part / name}: must be a folder, but there is none; or let path name a .npz file")
     folder, pairs = part / "images", []
-    for file in image_files(folder, root):
+    for file in files_of(folder, root):
         stem = (part / "masks" / file.relative_to(folder)).with_suffix("")
         named = [stem.with_name(stem.name + suffix) for suffix in LOSSLESS]
         masks = [mask for mask in named if mask.exists()]

@@ -26,7 +26,8 @@ from archsearch.work.files import sha256, write_whole
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
 TABLE: Final = "latency.json"
-FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx", TABLE: "json", "tokenizer.json": "json"}
+FORMATS: Final = {WEIGHTS: "safetensors"}
+"""Of files whose name ends differently."""
 
 
 class Description(Model):

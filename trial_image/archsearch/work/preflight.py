@@ -137,7 +137,7 @@ def _check_task(context: Context, sample: Architecture) -> None:
 
 def _check_custom(context: Context, sample: Architecture, module: str) -> None:
     """UserError where the user's network asks for other choices than the spec, or its code fails."""
-    check_custom(context.space)
+    check_custom(context.space, context.data.signature)
     try:
         for stack in ("search", "final"):
             static_cost(context.space, sample, stack, context.data.signature)
