@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,13 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from archsearch.api import Space
 from archsearch.api.signature import Input, Signature
 from archsearch.hardware import Deployed, export_onnx
 from archsearch.hardware.export import BATCHES, difference
-from archsearch.networks import network
-from archsearch.networks.inputs import random_inputs
-from archsearch.spaces import SPACES, space_of
 
 
 def signature(
@@ -72,51 +67,6 @@ def test_an_exported_network_answers_as_pytorch_does(tmp_path: Path, channels: i
         expected = model.network.eval()(torch.from_numpy(normalised))
     assert logits.shape == (5, 10)
     assert float(np.abs(logits - expected.numpy()).max()) < 1e-5
-
-
-TINY: dict[str, Any] = {
-    "dartsCells": {"nodes": 1, "final": {"channels": 2, "cells": 3}},
-    "nasBench201": {"final": {"channels": 2, "cells": 1}},
-    "nasnetCells": {"nodes": 2, "final": {"channels": 2, "cells": 3}},
-    "enasMacro": {"layers": 3, "final": {"channels": 2}},
-    "mbconvChain": {
-        "stem": {"channels": 4, "separable": 4},
-        "stages": [{"channels": 4, "layers": 1}, {"channels": 6, "layers": 1, "stride": 2}],
-        "headChannels": 8,
-        "blocks": ["k3e1g2", "k5e2"],
-    },
-    "elasticChain": {
-        "stem": {"channels": 4},
-        "stages": [{"channels": 4, "depths": [1, 2]}, {"channels": 6, "depths": [1], "stride": 2}],
-        "headChannels": 8,
-    },
-    "resolutionTrellis": {"layers": 3, "nodes": 1, "final": {"channels": 2}},
-    "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, "final": {"channels": 4, "cells": 1}},
-    "elasticTransformer": {
-        "widths": [8, 16], "encoderDepths": [2], "decoderDepths": [2], "feedForward": [16], "heads": [2],
-        "headChannels": 4, "attends": [2],
-    },
-}  # fmt: skip
-TEXTS = Signature(
-    inputs=(Input(name="source", shape=(6,), vocabulary=20), Input(name="target", shape=(5,), vocabulary=20)),
-    outputs="Tokens",
-    classes=20,
-)
-TAKES = {"elasticTransformer": TEXTS}
-"""What networks take that take no images."""
-OTHERS = ("fusionNetwork", "sequenceCells", "sequenceChain")
-"""Spaces whose networks do not take images alone; see test_fusion and test_sequences."""
-
-
-@pytest.mark.parametrize("name", [name for name in SPACES if name not in ("custom", *OTHERS)])
-def test_the_networks_of_every_space_can_be_exported(tmp_path: Path, name: str) -> None:
-    space = space_of(Space.model_validate({name: TINY[name]}))
-    torch.manual_seed(1)
-    taken = TAKES.get(name, signature(1, (100.0,), (50.0,), (7, 6)))
-    built = network(space, space.sample(np.random.default_rng(1)), stack="final", signature=taken)
-    for _ in range(10):
-        built(torch.randn(16, 1, 7, 6) * 2 + 1 if name not in TAKES else random_inputs(taken, 16))
-    assert export_onnx(Deployed(built, taken), tmp_path / "model.onnx") < 1e-5
 
 
 def test_the_file_names_its_ends_and_no_source_file(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_the_exported_model_answers_as_pytorch_does(
     built = fixed(small_space(space_name), data)
     for _ in range(4):
         built(data.prepare(data.weights).inputs)  # so that normalisations have seen data
-    difference = export_onnx(Deployed(built, data.signature), tmp_path / "model.onnx", data.raw(data.selection).inputs)
+    difference = export_onnx(Deployed(built, data.signature), tmp_path / "model.onnx", data.raw(data.selection))
     assert difference < 1e-4
 
 
