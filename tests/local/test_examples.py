@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from local_runs import REPOSITORY, run_example
 from question_data import write
+from scipy.io import wavfile
 from sklearn.datasets import load_digits
 
 EXAMPLES = REPOSITORY / "examples"
@@ -101,8 +102,29 @@ LITTLE = {
         "budget={maxTrials: 1}",
         "retrain.epochs=1",
     ),
+    "speech": (
+        "algorithm.differentiable.epochs=1",
+        "retrain={seeds: 1, epochs: 1}",
+        "constraints.0.max=1M",
+        "export.format=None",
+    ),
+    "text": (*SUPERNET, "export.format=None"),
     "random-digits": ("evaluation.train.epochs=1", "budget={maxTrials: 2, parallelTrials: 2}", "retrain.epochs=1"),
 }
+
+
+def write_texts(file: Path, count: int) -> None:
+    words = {"animal": "cat", "plant": "tree"}
+    rows = (f"the {word} no. {number},{label}\n" for number in range(count) for label, word in words.items())
+    file.write_text("text,label\n" + "".join(rows))
+
+
+def write_tones(folder: Path, count: int) -> None:
+    for name, pitch in (("low", 300), ("high", 1200)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            wave = np.sin(2 * np.pi * (pitch + number) * np.arange(6000) / 8000) * 2**13
+            wavfile.write(folder / name / f"{number}.wav", 8000, wave.astype(np.int16))
 
 
 def test_no_example_is_left_out():
@@ -137,6 +159,8 @@ DATA = {
     "multimodal": lambda data: write(data / "easy_vqa"),
     "npz-volume": write_images,
     "segmentation": write_masks,
+    "speech": lambda data: [write_tones(data / part, count) for part, count in (("train", 30), ("test", 4))],
+    "text": lambda data: [write_texts(data / f"{part}.csv", count) for part, count in (("train", 30), ("test", 4))],
 }
 
 
