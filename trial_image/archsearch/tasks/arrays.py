@@ -87,7 +87,7 @@ def _load(file: Path, stream: BufferedReader) -> dict[str, np.ndarray]:
                 f"(it has {', '.join(names[:10]) or 'none'}); name them so in numpy.savez"
             )
         members = {name: archive.getinfo(f"{name}.npy") for name in ARRAYS}
-        needed, there = sum(info.file_size for info in members.values()), available_memory()
+        needed, there = sum(info.file_size for info in members.values()), memory()
         if needed > there:
             largest = max(members, key=lambda name: members[name].file_size)
             raise DataError(
@@ -97,7 +97,7 @@ def _load(file: Path, stream: BufferedReader) -> dict[str, np.ndarray]:
         return {name: _member(file, archive, info, name) for name, info in members.items()}
 
 
-def available_memory() -> int:
+def memory() -> int:
     """Bytes that the container may use, or that the machine has."""
     total: int = psutil.virtual_memory().total
     try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from archsearch.api.task import Language, NumberWords, VolumeSource
-from archsearch.tasks.arrays import MEBIBYTE, available_memory
+from archsearch.tasks.arrays import MEBIBYTE, memory
 from archsearch.tasks.base import DataError
 from archsearch.tasks.folder import inside
 
@@ -159,7 +159,7 @@ def _known(file: Path, names: list[str]) -> list[str]:
 
 
 def _check_size(file: Path, size: int) -> None:
-    needed, there = GROWTH * size, available_memory()
+    needed, there = GROWTH * size, memory()
     if needed > there:
         raise DataError(
             f"{file}: the texts must fit into the memory of {there // MEBIBYTE:,} MiB, but take about "

@@ -26,7 +26,7 @@ from archsearch.work.files import sha256, write_whole
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
 TABLE: Final = "latency.json"
-FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx", TABLE: "json", "tokenizer.json": "json"}
+FORMATS: Final = {WEIGHTS: "safetensors", ONNX: "onnx", TABLE: "json"}
 
 
 class Description(Model):
@@ -52,7 +52,7 @@ def write_artifact(context: Context, name: str, content: bytes) -> Artifact:
     checksum = sha256(content)
     context.log(f"wrote {path} ({len(content):,} bytes, sha256 {checksum})")
     uri = f"{context.work.paths.artifacts_uri or path.parent.parent.as_uri()}/{context.work.trial}/{name}"
-    return Artifact(uri=uri, sha256=checksum, format=FORMATS[name])
+    return Artifact(uri=uri, sha256=checksum, format=FORMATS.get(name, path.suffix[1:]))
 
 
 def write_weights(context: Context, network: nn.Module, architecture: ArchitectureMap) -> Artifact:
