@@ -38,7 +38,7 @@ class NumberWords(Model):
     pairs: Annotated[int, Field(ge=200, le=100_000)] = 5000
     """How many different numbers there are; a tenth of them is the test. The same for every search."""
     largest: Annotated[int, Field(ge=999, le=999_999)] = 999_999
-    """Numbers are drawn from 0 to this."""
+    """Numbers are drawn from 0 to this, each alike: nine in ten are as long as this."""
 
     rules = (
         Rule(expression="self.source != self.target", message="target must differ from source", field_path=".target"),
