@@ -106,7 +106,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "a bit that flipped": (_flipped, ["train_images cannot be read", "CRC"]),
     "Python objects": (_objects, ["train_images cannot be read", "plain arrays"]),
     "a single array": (_single, ["single array", "numpy.savez"]),
-    "a pipe": (lambda file: os.mkfifo(file), ["does not exist", "file or a folder"]),
+    "a pipe": (lambda file: os.mkfifo(file), ["is neither file nor folder", "file or a folder"]),
 }
 
 

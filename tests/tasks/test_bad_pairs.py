@@ -126,24 +126,24 @@ def writer(**content: Any) -> Callable[[Path], None]:
 
 LONG = "ab " * 40_000
 CASES: list[tuple[str, Callable[[Path], None], str]] = [
-    ("no tables", no_folder, "must hold either train.csv or train.parquet, but has neither (it has empty)"),
-    ("no test", only_train, "must hold either test.csv or test.parquet, but has neither (it has train.csv)"),
-    ("two kinds", both_kinds, "must hold either train.csv or train.parquet, but has both"),
-    ("no Parquet", no_table, "train.parquet: must be a Parquet file with the columns source and target, but cannot"),
-    ("another encoding", latin, "train.csv: must be a CSV file in UTF-8 with the columns source and target, but"),
-    ("a row of three", ragged, "train.csv: must be a CSV file in UTF-8 with the columns source and target, but"),
-    ("an empty file", nothing_in_it, "train.csv: must be a CSV file in UTF-8 with the columns source and target, but"),
-    ("no rows", no_rows, "train.csv: must hold at least one pair, but has none"),
+    ("no tables", no_folder, "must hold train.csv or train.parquet, but has neither (it has empty)"),
+    ("no test", only_train, "must hold test.csv or test.parquet, but has neither (it has train.csv)"),
+    ("two kinds", both_kinds, "must hold train.csv or train.parquet, but has both"),
+    ("no Parquet", no_table, "train.parquet: must be a parquet file in UTF-8, but cannot"),
+    ("another encoding", latin, "train.csv: must be a csv file in UTF-8, but cannot be read as one"),
+    ("a row of three", ragged, "train.csv: must be a csv file in UTF-8, but cannot be read as one"),
+    ("an empty file", nothing_in_it, "train.csv: must have a first line with the names of the columns, but has none"),
+    ("no rows", no_rows, "train.csv: must have at least one row, but has none"),
     ("a link out", link_out, "train.csv: a table must stay inside the volume, but it leads to"),
-    ("a folder", a_folder_for_a_table, "train.csv: must be a table, but is no regular file; replace it"),
+    ("a folder", a_folder_for_a_table, "train.csv: must be a table, but is no regular file; remove it"),
     ("no column", writer(train=table(PAIRS, ("source", "goal"))),
-     "train.csv: must have one column target, but has none (its columns are source, goal)"),
+     "train.csv: must have the column target once, but has it 0 times (it has the columns source, goal)"),
     ("an empty text", writer(train=table([*PAIRS[:3], ("x", " ")])),
-     "train.csv: target must be a text in every row, but row 4 has none; remove the row"),
+     "train.csv: target must not be empty, but is so in row 4; fill it in or remove the row"),
     ("no text", writer(train=table([("x", "y"), (None, "y")]), kind="parquet"),
-     "train.parquet: source must be a text in every row, but row 2 has none"),
-    ("numbers", writer(test=table([(1, "eins")]), kind="parquet"),
-     "test.parquet: source must be of type string, but is int64; convert it"),
+     "train.parquet: source must not be empty, but is so in row 2"),
+    ("numbers", writer(test=table([(1.5, "eins")]), kind="parquet"),
+     "test.parquet: source must hold words or integers, but is of the type double; convert it"),
     ("a book", writer(train=table([(LONG, "y")])),
      "train.csv: source must have at most 100,000 characters, but row 1 has 120,000; split it"),
     ("too few", writer(train=table(PAIRS[:3])),
@@ -182,7 +182,7 @@ def test_what_does_not_fit_into_memory_is_not_read(tmp_path: Path, monkeypatch: 
     limit = tmp_path / "memory.max"
     limit.write_text("100")
     monkeypatch.setattr(arrays_module, "CGROUP_LIMIT", limit)
-    with pytest.raises(DataError, match=rf"train\.{kind}: the texts must fit into the memory"):
+    with pytest.raises(DataError, match=rf"train\.{kind}: must fit into the memory"):
         read(tmp_path)
 
 
@@ -191,5 +191,5 @@ def test_a_volume_must_be_mounted(tmp_path: Path) -> None:
         read(None)
     with pytest.raises(DataError, match="the claim data must be mounted here, but there is no folder"):
         read(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"must be a folder with a train and a test table, but is none \(there is noth"):
+    with pytest.raises(DataError, match="nowhere: does not exist; .* must name a folder with a train and a test"):
         read(tmp_path, "nowhere")

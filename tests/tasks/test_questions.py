@@ -18,7 +18,7 @@ from question_data import COLOURS, Row, rows_of, task, write, write_table
 from tokenizers import Tokenizer
 
 from archsearch.networks.inputs import normalise
-from archsearch.tasks import DataError, QuestionData, Split, load, question_files
+from archsearch.tasks import DataError, QuestionData, Split, load
 
 
 @pytest.fixture(scope="module")
@@ -170,28 +170,28 @@ def picture(name: str, size: tuple[int, int], mode: str = "RGB") -> Callable[[Pa
 
 BAD: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "no training table": (lambda f: (f / "train.csv").unlink(), ["train.csv or train.parquet", "images, test.csv"]),
-    "two tables": (lambda f: (f / "test.parquet").touch(), ["test.csv and test.parquet", "remove one"]),
+    "two tables": (lambda f: (f / "test.parquet").touch(), ["test.csv or test.parquet, but has both", "remove one"]),
     "a folder as table": (
-        lambda f: ((f / "test.csv").unlink(), (f / "test.csv").mkdir()), ["test.csv", "must be a file"]),
+        lambda f: ((f / "test.csv").unlink(), (f / "test.csv").mkdir()), ["test.csv", "is no regular file"]),
     "no images folder": (lambda f: (f / "images").rename(f / "pictures"), ["images", "must be a folder"]),
     "no Parquet file": (
         lambda f: ((f / "test.csv").unlink(), (f / "test.parquet").write_bytes(b"PAR1")),
-        ["test.parquet", "cannot be read as parquet"]),
+        ["test.parquet", "must be a parquet file"]),
     "rows of different length": (lambda f: (f / "test.csv").write_text("image,question,answer\na,b\n"),
-        ["test.csv", "cannot be read as csv"]),
+        ["test.csv", "must be a csv file"]),
     "no text": (lambda f: (f / "test.csv").write_bytes(b"image,question,answer\na.png,\xff\xfe,yes\n"),
-        ["test.csv", "cannot be read as csv", "UTF-8"]),
-    "empty file": (lambda f: (f / "test.csv").write_bytes(b""), ["test.csv", "cannot be read as csv"]),
-    "no rows": (rewrite("test", lambda rows: rows[:1]), ["test.csv", "at least one question"]),
+        ["test.csv", "must be a csv file", "UTF-8"]),
+    "empty file": (lambda f: (f / "test.csv").write_bytes(b""), ["test.csv", "must have a first line"]),
+    "no rows": (rewrite("test", lambda rows: rows[:1]), ["test.csv", "at least one row"]),
     "no answers": (
-        rewrite("train", lambda rows: [row[:2] for row in rows]), ["image, question, answer", "0 columns answer"]),
+        rewrite("train", lambda rows: [row[:2] for row in rows]), ["image, question, answer", "has it 0 times"]),
     "column twice": (
-        rewrite("train", lambda rows: [[*row, row[1]] for row in rows]), ["train.csv", "2 columns question"]),
-    "blank question": (rewrite("train", cell(4, 1, "  ")), ["column question", "row 4 has none"]),
-    "blank answer": (rewrite("test", cell(2, 2, "")), ["test.csv", "column answer", "row 2"]),
-    "a number for a text": (as_parquet(answer=[1]), ["train.parquet", "answer must be text", "int64"]),
-    "null": (as_parquet(answer=["yes", None], image=["a.png"] * 2, question=["q"] * 2), ["answer", "row 2 has none"]),
-    "no column in Parquet": (as_parquet(question=None), ["train.parquet", "0 columns question", "image, answer"]),
+        rewrite("train", lambda rows: [[*row, row[1]] for row in rows]), ["train.csv", "has it 2 times"]),
+    "blank question": (rewrite("train", cell(4, 1, "  ")), ["question must not be empty", "row 4"]),
+    "blank answer": (rewrite("test", cell(2, 2, "")), ["test.csv", "answer must not be empty", "row 2"]),
+    "a number for a text": (as_parquet(answer=[1.5]), ["train.parquet", "answer must hold words", "double"]),
+    "null": (as_parquet(answer=["yes", None], image=["a.png"] * 2, question=["q"] * 2), ["must not be empty", "row 2"]),
+    "no column in Parquet": (as_parquet(question=None), ["train.parquet", "has it 0 times", "image, answer"]),
     "missing image": (rewrite("train", cell(1, 0, "gone.png")), ["train.csv", "row 1", "'gone.png'"]),
     "path for a name": (rewrite("test", cell(3, 0, "../train.csv")), ["test.csv", "row 3", "'../train.csv'"]),
     "absolute path": (rewrite("test", cell(3, 0, "/etc/passwd")), ["row 3", "'/etc/passwd'", "name of a file"]),
@@ -260,11 +260,11 @@ def test_nothing_outside_the_volume_is_read(tmp_path: Path) -> None:
 
 def test_the_size_is_looked_at_before_memory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "small")
-    monkeypatch.setattr(question_files, "memory", lambda: 100)
+    monkeypatch.setattr("archsearch.tasks.tables.available_memory", lambda: 100)
     with pytest.raises(DataError, match=r"train\.csv: must fit into the memory of 0 MiB"):
         load(task(), tmp_path)
-    monkeypatch.setattr(question_files, "memory", lambda: 10**9)
-    monkeypatch.setattr("archsearch.tasks.folder.memory", lambda: 40 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr("archsearch.tasks.tables.available_memory", lambda: 10**9)
+    monkeypatch.setattr("archsearch.tasks.folder.available_memory", lambda: 40 * 8 * 8 * 3 - 1)
     with pytest.raises(DataError, match="images: the images must fit into the memory"):
         load(task(), tmp_path)
 
@@ -274,7 +274,7 @@ def test_a_volume_that_is_not_there_is_said(tmp_path: Path) -> None:
         load(task(), None)
     with pytest.raises(DataError, match="must be mounted here, but there is no folder"):
         load(task(), tmp_path / "gone")
-    with pytest.raises(DataError, match=r"small: must be a folder with train\.csv"):
+    with pytest.raises(DataError, match=r"small: (does not exist|is no folder); .* must name a folder with train\.csv"):
         load(task(), tmp_path)
 
 

@@ -247,6 +247,6 @@ def test_settings_that_do_not_fit_the_recordings_are_told(volume: Path, changed:
 
 
 def test_recordings_larger_than_the_memory_are_not_read(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archsearch.tasks.waves.memory", lambda: 40_000)
+    monkeypatch.setattr("archsearch.tasks.waves.available_memory", lambda: 40_000)
     with pytest.raises(DataError, match="must fit into the memory"):
         read(volume)

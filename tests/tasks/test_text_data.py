@@ -132,7 +132,7 @@ def test_integers_are_classes_in_the_order_of_numbers(volume: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no table": (lambda v: (v / "texts/test.csv").unlink(), ["texts: must hold test.csv or test.parquet", "train.csv"]),
     "two tables": (lambda v: (v / "texts/train.parquet").touch(), ["train.csv or train.parquet, but has both"]),
-    "no folder": (lambda v: (v / "texts").rename(v / "others"), ["texts: must be a folder", "there is others"]),
+    "no folder": (lambda v: (v / "texts").rename(v / "others"), ["texts: does not exist", "there is others"]),
     "a link out": (
         lambda v: ((v / "texts/test.csv").unlink(), (v / "texts/test.csv").symlink_to("/etc/passwd")),
         ["test.csv: a table must stay inside the volume", "/etc/passwd"],
@@ -176,7 +176,7 @@ def test_numbers_that_are_no_integers_are_no_labels(volume: Path) -> None:
 
 
 def test_tables_larger_than_the_memory_are_not_read(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archsearch.tasks.tables.memory", lambda: 100)
+    monkeypatch.setattr("archsearch.tasks.tables.available_memory", lambda: 100)
     with pytest.raises(DataError, match=r"train\.csv: must fit into the memory"):
         read(volume)
 

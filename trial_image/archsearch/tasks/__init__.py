@@ -45,4 +45,9 @@ LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
 def load(task: Task, data: Path | None, seed: int = SPLIT_SEED) -> TaskData:
     """The data of a task; see the task's own loader. Raises DataError."""
     settings = task.member[1]
-    return LOADERS[type(settings)](settings, data, seed)
+    try:
+        return LOADERS[type(settings)](settings, data, seed)
+    except PermissionError as error:
+        raise DataError(
+            f"{error.filename}: must be readable by the trial's user, but is not; change its mode"
+        ) from None

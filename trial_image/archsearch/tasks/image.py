@@ -14,7 +14,8 @@ from archsearch.api.task import Dataset, ImageClassification
 from archsearch.tasks.arrays import Arrays, digits, read_npz
 from archsearch.tasks.augment import Augmentation, augment
 from archsearch.tasks.base import DataError, Labelled, Split
-from archsearch.tasks.folder import inside, read_folder
+from archsearch.tasks.folder import read_folder
+from archsearch.tasks.volume import located
 
 SPLIT_SEED: Final = 0
 MIN_CLASSES: Final = 2
@@ -80,25 +81,8 @@ def split(labels: np.ndarray, selection_percent: int, seed: int) -> dict[str, np
 def _read(dataset: Dataset, data: Path | None) -> tuple[Arrays, str]:
     if dataset.volume is None:
         return digits(), "digits"
-    if data is None:
-        raise DataError(
-            f"dataset.volume: the claim {dataset.volume.claim_name} must be mounted, but the trial has no data folder"
-        )
-    if not data.is_dir():
-        raise DataError(f"{data}: the claim {dataset.volume.claim_name} must be mounted here, but there is no folder")
-    path = data / dataset.volume.path
-    found = inside(data, path, "dataset.volume.path")
-    try:
-        if found.is_dir():
-            return read_folder(path, data), str(path)
-        if found.is_file():
-            return read_npz(path), str(path)
-        there = ", ".join(sorted(item.name for item in data.iterdir())[:10]) or "nothing"
-    except PermissionError as error:
-        raise DataError(
-            f"{error.filename}: must be readable by the trial's user, but is not; change its mode"
-        ) from None
-    raise DataError(f"{path}: does not exist; dataset.volume.path must name a .npz file or a folder (there is {there})")
+    path, root = located(dataset.volume, data, "a .npz file or a folder")
+    return (read_folder(path, root) if path.is_dir() else read_npz(path)), str(path)
 
 
 def _check_labels(arrays: Arrays, origin: str) -> int:

@@ -12,7 +12,7 @@ from archsearch.api.task import VolumeSource
 from archsearch.tasks.arrays import MEBIBYTE, available_memory, image_arrays, read_arrays
 from archsearch.tasks.base import DataError
 from archsearch.tasks.folder import files_of, image_mode, inside, open_image, read_image
-from archsearch.tasks.volume import located, unreadable
+from archsearch.tasks.volume import located
 
 ARRAYS: Final = ("train_images", "train_masks", "test_images", "test_masks")
 PARTS: Final = ("train", "test")
@@ -32,12 +32,8 @@ class Masked:
 
 def read_masked(volume: VolumeSource, data: Path | None) -> tuple[Masked, Masked, str]:
     """The training and the test examples, and where they are. Raises DataError."""
-    path = located(volume, data, "a .npz file or a folder with train/images and train/masks")
-    assert data is not None  # noqa: S101 - otherwise nothing is found
-    try:
-        train, test = _read_folder(path, data) if path.is_dir() else _read_npz(path)
-    except PermissionError as error:
-        raise unreadable(error) from None
+    path, root = located(volume, data, "a .npz file or a folder with train/images and train/masks")
+    train, test = _read_folder(path, root) if path.is_dir() else _read_npz(path)
     return train, test, str(path)
 
 

@@ -6,14 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from archsearch.api.task import VolumeSource
 from archsearch.tasks.base import DataError
-from archsearch.tasks.folder import inside
 from archsearch.tasks.image import MIN_CLASSES, MIN_IMAGES
 
 INTEGER: Final = re.compile(r"-?\d{1,18}")
@@ -51,18 +48,3 @@ def numbered(train: Sequence[str], test: Sequence[str], origin: str, examples: s
             f"{examples}; add some or remove the class"
         )
     return Labels(tuple(names), *(np.array([place[name] for name in part], dtype=np.int64) for part in (train, test)))
-
-
-def folder_of(volume: VolumeSource, data: Path | None) -> Path:
-    """The folder that a claim's path names. DataError where there is none."""
-    if data is None:
-        raise DataError(
-            f"dataset.volume: the claim {volume.claim_name} must be mounted, but the trial has no data folder"
-        )
-    if not data.is_dir():
-        raise DataError(f"{data}: the claim {volume.claim_name} must be mounted here, but there is no folder")
-    path = data / volume.path
-    if not inside(data, path, "dataset.volume.path").is_dir():
-        there = ", ".join(sorted(item.name for item in data.iterdir())[:10]) or "nothing"
-        raise DataError(f"{path}: must be a folder, but is none; dataset.volume.path must name one (there is {there})")
-    return path

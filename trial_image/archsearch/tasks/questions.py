@@ -18,9 +18,9 @@ from archsearch.api.task import VisualQuestionAnswering
 from archsearch.networks.inputs import Inputs, laid_out, normalised, tensors
 from archsearch.tasks.augment import Augmentation, augment
 from archsearch.tasks.base import DataError, Labelled, Split
-from archsearch.tasks.folder import inside
 from archsearch.tasks.image import MIN_IMAGES, SPLIT_SEED, moments, split
-from archsearch.tasks.question_files import QuestionFiles, Table, read_questions
+from archsearch.tasks.question_files import QuestionFiles, Questions, read_questions
+from archsearch.tasks.volume import located
 
 SPECIAL: Final = ("[PAD]", "[UNK]")
 """The first tokens: what fills a question up, and a word that no question that is trained on has."""
@@ -61,7 +61,8 @@ def load_questions(task: VisualQuestionAnswering, data: Path | None, seed: int =
     search. The tokenizer has the words of the questions that networks are trained on. Raises DataError with the file,
     what is wrong, the value and what to do.
     """
-    read = _read(task, data)
+    folder, root = located(task.dataset.volume, data, "a folder with train.csv, test.csv and images", folder=True)
+    read = read_questions(folder, root)
     count = len({*read.train.image})
     if count < MIN_IMAGES:
         raise DataError(
@@ -107,24 +108,6 @@ def load_questions(task: VisualQuestionAnswering, data: Path | None, seed: int =
     )
 
 
-def _read(task: VisualQuestionAnswering, data: Path | None) -> QuestionFiles:
-    volume = task.dataset.volume
-    if data is None:
-        raise DataError(
-            f"dataset.volume: the claim {volume.claim_name} must be mounted, but the trial has no data folder"
-        )
-    if not data.is_dir():
-        raise DataError(f"{data}: the claim {volume.claim_name} must be mounted here, but there is no folder")
-    path = data / volume.path
-    inside(data, path, "dataset.volume.path")
-    try:
-        return read_questions(path, data)
-    except PermissionError as error:
-        raise DataError(
-            f"{error.filename}: must be readable by the trial's user, but is not; change its mode"
-        ) from None
-
-
 def _answers(read: QuestionFiles) -> list[str]:
     """The answers, sorted. DataError where there is only one, or the test has another."""
     answers = sorted({*read.train.answer})
@@ -140,7 +123,7 @@ def _answers(read: QuestionFiles) -> list[str]:
     return answers
 
 
-def _check_trained(table: Table, answers: Sequence[str], trained: np.ndarray) -> None:
+def _check_trained(table: Questions, answers: Sequence[str], trained: np.ndarray) -> None:
     there = {table.answer[row] for row in trained}
     if missing := [answer for answer in answers if answer not in there]:
         images = len({image for image, answer in zip(table.image, table.answer, strict=True) if answer == missing[0]})

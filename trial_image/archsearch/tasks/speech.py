@@ -16,8 +16,9 @@ from archsearch.api.signature import Input, Signature
 from archsearch.tasks.base import DataError, Labelled, Split
 from archsearch.tasks.image import SPLIT_SEED, split
 from archsearch.tasks.mel import LEAST, frame_count, log_mel
-from archsearch.tasks.named import folder_of, numbered
+from archsearch.tasks.named import numbered
 from archsearch.tasks.text import CLASSES
+from archsearch.tasks.volume import located
 from archsearch.tasks.waves import Recordings, read_waves
 
 SHIFT: Final = 10
@@ -57,9 +58,8 @@ def load_speech(task: SpeechClassification, data: Path | None, seed: int = SPLIT
     """
     volume = task.dataset.volume
     assert volume is not None  # noqa: S101 - nothing else is in the union
-    folder = folder_of(volume, data)
-    assert data is not None  # noqa: S101 - folder_of has said so
-    found = read_waves(folder, data, float(task.seconds))
+    folder, root = located(volume, data, "a folder with train/CLASS and test/CLASS", folder=True)
+    found = read_waves(folder, root, float(task.seconds))
     _check(task, found, folder)
     labels = numbered(found.train_classes, found.test_classes, str(folder), "recordings")
     train, test = (_frames(waves, found.rate, task.features) for waves in (found.train, found.test))

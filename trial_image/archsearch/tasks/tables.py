@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +16,32 @@ from archsearch.tasks.base import DataError
 from archsearch.tasks.folder import inside
 
 KINDS: Final = ("csv", "parquet")
+MAX_CHARACTERS: Final = 100_000
+"""Of a text: more is no text but a file that was read wrongly."""
+CSV_BLOCK: Final = 2**24
+"""Bytes that are read at once; a row must fit in."""
+GROWTH: Final = 4
+"""Bytes in memory for each byte of a file, roughly: Arrow's own, Python's strings, their tokens."""
 
 
-def read_tables(folder: Path, root: Path, columns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """The columns of `train` and of `test`, each as words. Other columns are not looked at.
+@dataclass(frozen=True)
+class Table:
+    """The columns of a file, by name, each a list of texts."""
+
+    file: Path
+    columns: Mapping[str, list[str]]
+
+    def __getitem__(self, name: str) -> list[str]:
+        return self.columns[name]
+
+
+def read_tables(folder: Path, root: Path, columns: Sequence[str]) -> dict[str, Table]:
+    """The columns of `train` and of `test`, each as texts. Other columns are not looked at.
 
     root: the volume, which no link may leave. Raises DataError with the file, what is wrong and what to do.
     """
     files = {part: _file(folder, root, part) for part in ("train", "test")}
-    return {part: _columns(file, columns) for part, file in files.items()}
+    return {part: Table(file, _columns(file, columns)) for part, file in files.items()}
 
 
 def _file(folder: Path, root: Path, part: str) -> Path:
@@ -43,7 +61,7 @@ def _columns(file: Path, names: Sequence[str]) -> dict[str, list[str]]:
     try:
         table = read(file, names)
     except PermissionError:
-        raise DataError(f"{file}: must be readable by the trial's user, but is not; change its mode") from None
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = str(error).partition("\n")[0]
         raise DataError(
@@ -60,15 +78,15 @@ def _read_csv(file: Path, names: Sequence[str]) -> pa.Table:
         empty = not source.readline(65536).strip()
     if empty:
         raise DataError(f"{file}: must have a first line with the names of the columns, but has none")
-    with pyarrow.csv.open_csv(file, parse_options=_PARSING) as stream:
+    reading = pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK)
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    with pyarrow.csv.open_csv(file, read_options=reading, parse_options=parsing) as stream:
         _has(file, names, stream.schema.names)
+    # Words such as NA and null are texts.
     options = pyarrow.csv.ConvertOptions(
         include_columns=list(names), column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
-    return pyarrow.csv.read_csv(file, parse_options=_PARSING, convert_options=options)
-
-
-_PARSING: Final = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    return pyarrow.csv.read_csv(file, read_options=reading, parse_options=parsing, convert_options=options)
 
 
 def _read_parquet(file: Path, names: Sequence[str]) -> pa.Table:
@@ -88,9 +106,10 @@ def _has(file: Path, names: Sequence[str], there: Sequence[str]) -> None:
 
 
 def _fits(file: Path, size: int) -> None:
-    if size > (there := available_memory()):
+    needed, there = GROWTH * size, available_memory()
+    if needed > there:
         raise DataError(
-            f"{file}: must fit into the memory of {there // MEBIBYTE:,} MiB, but takes {size // MEBIBYTE:,} MiB; "
+            f"{file}: must fit into the memory of {there // MEBIBYTE:,} MiB, but takes {needed // MEBIBYTE:,} MiB; "
             "raise trial.resources.limits.memory, or use fewer rows"
         )
 
@@ -100,6 +119,12 @@ def _words(file: Path, name: str, column: pa.ChunkedArray) -> list[str]:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
         raise DataError(f"{file}: {name} must hold words or integers, but is of the type {column.type}; convert it")
     words = column.to_pylist()
-    if (row := next((at for at, word in enumerate(words) if word is None or not str(word).strip()), None)) is not None:
-        raise DataError(f"{file}: {name} must not be empty, but is so in row {row + 1}; remove the row")
+    for row, word in enumerate(words, 1):
+        if word is None or not str(word).strip():
+            raise DataError(f"{file}: {name} must not be empty, but is so in row {row}; fill it in or remove the row")
+        if len(str(word)) > MAX_CHARACTERS:
+            raise DataError(
+                f"{file}: {name} must have at most {MAX_CHARACTERS:,} characters, but row {row} has {len(word):,}; "
+                "split it, or look whether a quotation mark is missing"
+            )
     return [str(word).strip() for word in words]

@@ -16,8 +16,9 @@ from archsearch.api.sequence_tasks import TextClassification
 from archsearch.api.signature import Input, Signature
 from archsearch.tasks.base import Labelled, Split
 from archsearch.tasks.image import SPLIT_SEED, split
-from archsearch.tasks.named import folder_of, numbered
+from archsearch.tasks.named import numbered
 from archsearch.tasks.tables import read_tables
+from archsearch.tasks.volume import located
 
 PAD, UNKNOWN = 0, 1
 SPECIAL: Final = ("[PAD]", "[UNK]")
@@ -71,9 +72,8 @@ def load_texts(task: TextClassification, data: Path | None, seed: int = SPLIT_SE
     """
     volume = task.dataset.volume
     assert volume is not None  # noqa: S101 - nothing else is in the union
-    folder = folder_of(volume, data)
-    assert data is not None  # noqa: S101 - folder_of has said so
-    tables = read_tables(folder, data, ("text", "label"))
+    folder, root = located(volume, data, "a folder with a train and a test table", folder=True)
+    tables = read_tables(folder, root, ("text", "label"))
     labels = numbered(tables["train"]["label"], tables["test"]["label"], str(folder), "texts")
     parts = split(labels.train, task.selection_percent, seed)
     texts = tables["train"]["text"]

@@ -15,7 +15,7 @@ from torch.nn import functional
 from archsearch.api.metrics import Metric
 from archsearch.api.signature import Input, Signature
 from archsearch.api.task import Translation
-from archsearch.tasks.arrays import MEBIBYTE, memory
+from archsearch.tasks.arrays import MEBIBYTE, available_memory
 from archsearch.tasks.base import Call, DataError, Meter, Split, TaskData
 from archsearch.tasks.pairs import Pairs, PairSet, number_words, read_pairs
 
@@ -171,7 +171,7 @@ def load_translation(task: Translation, data: Path | None, seed: int = SPLIT_SEE
     lengths = [
         min(task.max_tokens, max(len(pair[side]) for pairs in tokens.values() for pair in pairs) + 1) for side in (0, 1)
     ]
-    needed, there = 8 * sum(map(len, tokens.values())) * (lengths[0] + 2 * lengths[1]), memory()
+    needed, there = 8 * sum(map(len, tokens.values())) * (lengths[0] + 2 * lengths[1]), available_memory()
     if needed > there:
         raise DataError(
             f"{read.origin}: the tokens must fit into the memory of {there // MEBIBYTE:,} MiB, but take "

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archsearch.api.task import VolumeSource
+from archsearch.api.training import VolumeSource
 from archsearch.tasks.base import DataError
 from archsearch.tasks.folder import inside
 
 
-def located(volume: VolumeSource, data: Path | None, expected: str) -> Path:
-    """The file or folder that `volume.path` names below `data`, where the claim is mounted.
+def located(volume: VolumeSource, data: Path | None, expected: str, *, folder: bool = False) -> tuple[Path, Path]:
+    """The file or folder that `volume.path` names, and the volume's own folder, where the claim is mounted.
 
-    expected: what it must be, for the message. Raises DataError where it is not there or cannot be read.
+    expected: what it must be, for the message. folder: it must not be a file. Raises DataError where it is not there.
     """
     if data is None:
         raise DataError(
@@ -22,15 +22,8 @@ def located(volume: VolumeSource, data: Path | None, expected: str) -> Path:
         raise DataError(f"{data}: the claim {volume.claim_name} must be mounted here, but there is no folder")
     path = data / volume.path
     found = inside(data, path, "dataset.volume.path")
-    try:
-        if found.is_dir() or found.is_file():
-            return path
-        there = ", ".join(sorted(item.name for item in data.iterdir())[:10]) or "nothing"
-    except PermissionError as error:
-        raise unreadable(error) from None
-    raise DataError(f"{path}: does not exist; dataset.volume.path must name {expected} (there is {there})")
-
-
-def unreadable(error: PermissionError) -> DataError:
-    """The same error for the user."""
-    return DataError(f"{error.filename}: must be readable by the trial's user, but is not; change its mode")
+    if found.is_dir() or (found.is_file() and not folder):
+        return path, data
+    there = ", ".join(sorted(item.name for item in data.iterdir())[:10]) or "nothing"
+    what = "does not exist" if not found.exists() else "is no folder" if folder else "is neither file nor folder"
+    raise DataError(f"{path}: {what}; dataset.volume.path must name {expected} (there is {there})")
