@@ -1,4 +1,4 @@
-"""Differentiable search over sequences learns, and goes on bit-equal after an interruption although it drops at random."""
+"""Differentiable search over sequences learns, and goes on bit-equal after an interruption, dropout and all."""
 
 from __future__ import annotations
 
