@@ -135,11 +135,11 @@ def retrain(
 
 
 def found(result: Path, space: Space) -> Architecture:
-    """The best architecture of a finished search, from its `status.best.genotype`."""
+    """The best architecture of a finished search: of a resource, or the result.json of `archsearch run`."""
     document = json.loads(result.read_text(encoding="utf-8"))
     try:
-        return space.architecture(document["status"]["best"]["genotype"])
-    except (KeyError, TypeError) as error:
+        return space.architecture(document.get("status", document)["best"]["genotype"])
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{result}: must hold status.best.genotype, but has none ({error})") from None
 
 
