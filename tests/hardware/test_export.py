@@ -91,6 +91,7 @@ TINY: dict[str, Any] = {
     },
     "resolutionTrellis": {"layers": 3, "nodes": 1, "final": {"channels": 2}},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, "final": {"channels": 4, "cells": 1}},
+    "featurePyramid": {"stages": [{"channels": 4, "layers": 1}] * 4, "pyramidChannels": 4},
 }
 
 

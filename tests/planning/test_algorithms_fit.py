@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from archsearch.api import ArchitectureSearchSpec
 from archsearch.api.algorithm import Algorithm
 from archsearch.api.space import Space
+from archsearch.api.task import TASKS
 from archsearch.planning import resolve
 from archsearch.searchers import SEARCHERS, searcher_of
 from archsearch.spaces import space_of
@@ -45,7 +46,8 @@ def column(name: str) -> list[Json]:
 
 def spec(space: Json, part: Json) -> ArchitectureSearchSpec:
     """A spec of this space, algorithm and evaluation. Raises ValidationError where they do not fit."""
-    task = {"imageClassification": {"dataset": {"builtin": "digits"}}}
+    name = next(name for name, settings in TASKS.items() if next(iter(space)) in settings.spaces)
+    task = {name: {"dataset": {"volume": {"claimName": "data"}}}}
     rest = {"task": task, "budget": {"maxTrials": 4}, "artifacts": {"claimName": "a"}}
     return ArchitectureSearchSpec.model_validate({**rest, "space": space, **part})
 

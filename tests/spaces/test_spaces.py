@@ -62,6 +62,11 @@ def trellis(**given: object) -> Space:
     return space_of(SpaceSpec.model_validate({"resolutionTrellis": given}))
 
 
+def pyramid(nodes: int, layers: int) -> Space:
+    given = {"nodes": nodes, "stages": [{"channels": 8, "layers": layers}] * 4, "blocks": ["k3e3", "k5e6"]}
+    return space_of(SpaceSpec.model_validate({"featurePyramid": given}))
+
+
 def motifs(count: int, motif_nodes: int, cell_nodes: int) -> Space:
     given = {"motifs": count, "motifNodes": motif_nodes, "cellNodes": cell_nodes}
     return space_of(SpaceSpec.model_validate({"hierarchicalMotifs": given}))
@@ -77,6 +82,7 @@ NASNET = space_of(SpaceSpec(nasnet_cells=NasnetCells()))
 MACRO = space_of(SpaceSpec(enas_macro=EnasMacro()))
 MBCONV = space_of(SpaceSpec(mbconv_chain=MbconvChain()))
 ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
+PYRAMID = pyramid(5, 2)
 TRELLIS = trellis()
 MOTIFS = motifs(6, 4, 5)
 CUSTOM = custom(
@@ -106,9 +112,11 @@ SPACES = {
     "trellis": TRELLIS,
     "trellis-2-layers": trellis(layers=2, levels=2, nodes=1, operations=["skip_connect", "none", "sep_conv_3x3"]),
     "motifs-2": motifs(2, 2, 3),
+    "pyramid": PYRAMID,
+    "pyramid-3-nodes": pyramid(3, 1),
     "custom": CUSTOM,
 }
-NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "custom"]
+NEW = ["nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "pyramid", "custom"]
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
 
@@ -162,6 +170,8 @@ def dependents(space: Space, name: str) -> set[str]:
         (TRELLIS, walks(8, 3) * isqrt(darts_size(4, 7))),
         (trellis(layers=12, levels=4, nodes=5), walks(12, 4) * isqrt(darts_size(5, 7))),
         (MOTIFS, motif_size(6, 4, 5)),
+        # Blocks, or none of them in the second layer; pairs of maps; two ways to merge; levels of two nodes.
+        (pyramid(5, 2), (2 * 3) ** 4 * comb(3, 2) * comb(4, 2) * comb(5, 2) * comb(6, 2) * comb(7, 2) * 2**5 * 3**2),
         (motifs(2, 2, 3), 1 + 2 * 7 * (2**3 - 1) + 49 * (3**3 - 2 * 2**3 + 1)),
         # One layer: 1 + 3 ways; two: both pools, or 3 kernels for each of 3 others.
         (CUSTOM, (1 + 3) + (1 + 3 * 3)),

@@ -9,6 +9,7 @@ from archsearch.api.space import (
     DartsCells,
     ElasticChain,
     EnasMacro,
+    FeaturePyramid,
     HierarchicalMotifs,
     MbconvChain,
     NasBench201,
@@ -23,7 +24,7 @@ from archsearch.api.work import Message, Work
 __all__ = [
     "API_VERSION", "GROUP", "VERSION", "Algorithm", "ArchitectureSearchSpec", "ArchitectureSearchStatus",
     "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "CustomSpace", "DartsCells", "Dataset",
-    "Differentiable", "ElasticChain", "EnasMacro", "HierarchicalMotifs", "ImageClassification", "MbconvChain",
-    "Message", "NasBench201", "NasnetCells", "RandomSearch", "RegularizedEvolution", "ResolutionTrellis", "Space",
-    "Task", "Trial", "TrialResult", "Work", "quantity",
+    "Differentiable", "ElasticChain", "EnasMacro", "FeaturePyramid", "HierarchicalMotifs", "ImageClassification",
+    "MbconvChain", "Message", "NasBench201", "NasnetCells", "RandomSearch", "RegularizedEvolution", "ResolutionTrellis",
+    "Space", "Task", "Trial", "TrialResult", "Work", "quantity",
 ]  # fmt: skip

@@ -28,12 +28,13 @@ from archsearch.api.chains import (
 )
 from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
 from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
+from archsearch.api.pyramids import FeaturePyramid, PyramidStage
 
 __all__ = [
     "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "CellStack", "ChainSize", "ChainStage", "ChainStem", "CustomChoice",
     "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation", "ElasticChain", "ElasticStage", "EnasMacro",
-    "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells", "NasnetOperation",
-    "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
+    "FeaturePyramid", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells",
+    "NasnetOperation", "PyramidStage", "ResolutionTrellis", "Space", "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -56,6 +57,8 @@ class Space(OneOf):
     """The resolution of each layer, and the cell of all layers."""
     hierarchical_motifs: HierarchicalMotifs | None = None
     """A cell of motifs, which are graphs of operations."""
+    feature_pyramid: FeaturePyramid | None = None
+    """A detector: its backbone layer by layer, and how maps of several resolutions are merged."""
     custom: CustomSpace | None = None
     """A space in the user's own image."""
 
@@ -64,4 +67,4 @@ class Space(OneOf):
         """Whether a supernet can run all alternatives at once, weighted, as differentiable search does."""
         if self.custom is not None:
             return self.custom.mixable
-        return self.elastic_chain is None and self.hierarchical_motifs is None
+        return self.elastic_chain is None and self.hierarchical_motifs is None and self.feature_pyramid is None

@@ -17,6 +17,7 @@ from archsearch.api.space import (
     DartsCells,
     ElasticChain,
     EnasMacro,
+    FeaturePyramid,
     HierarchicalMotifs,
     MbconvChain,
     NasBench201,
@@ -34,6 +35,7 @@ from archsearch.networks.fused import FusedCell
 from archsearch.networks.motifs import MotifNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
+from archsearch.networks.pyramid import PyramidNetwork
 from archsearch.networks.trellis import TrellisNetwork
 from archsearch.spaces import Architecture, Space
 
@@ -47,6 +49,7 @@ NETWORKS: Final[dict[type, Any]] = {
     ElasticChain: elastic_network,
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
+    FeaturePyramid: PyramidNetwork,
     CustomSpace: custom_network,
 }
 """The network of each space, by the type of its settings."""

@@ -126,32 +126,37 @@ class Mbconv(nn.Module):
         return x + y if self.residual else y
 
 
+def mbconv_layer(chooser: Chooser, place: Place, words: Sequence[str], percent: int, *, affine: bool) -> nn.Module:
+    """A layer that is one of several blocks, or skipped where that is one of the words."""
+    inputs, outputs = (scaled(channels, percent) for channels in (place.inputs, place.outputs))
+
+    def build(word: str) -> Callable[[int], nn.Module]:
+        if word == SKIP:
+            return lambda _channels: nn.Identity()
+        kernel, expansion, groups = block(word)
+        return lambda channels: Mbconv(
+            channels or inputs,
+            channels or outputs,
+            kernel=kernel,
+            expansion=expansion,
+            groups=groups,
+            stride=place.stride,
+            residual=place.keeps_shape,
+            affine=affine,
+        )
+
+    channels = inputs if place.keeps_shape else None
+    return chooser.operation(place.name, Alternatives({word: build(word) for word in words}, channels))
+
+
 def mbconv_network(
     chooser: Chooser, settings: MbconvChain, size: ChainSize, *, signature: Signature, affine: bool
 ) -> ChainNetwork:
     """The network of a chain whose layers are blocks, or skipped."""
 
     def layer(place: Place) -> nn.Module:
-        inputs, outputs = (scaled(channels, size.width_percent) for channels in (place.inputs, place.outputs))
-
-        def build(word: str) -> Callable[[int], nn.Module]:
-            if word == SKIP:
-                return lambda _channels: nn.Identity()
-            kernel, expansion, groups = block(word)
-            return lambda channels: Mbconv(
-                channels or inputs,
-                channels or outputs,
-                kernel=kernel,
-                expansion=expansion,
-                groups=groups,
-                stride=place.stride,
-                residual=place.keeps_shape,
-                affine=affine,
-            )
-
         words = (*settings.blocks, SKIP) if place.keeps_shape else settings.blocks
-        channels = inputs if place.keeps_shape else None
-        return chooser.operation(place.name, Alternatives({word: build(word) for word in words}, channels))
+        return mbconv_layer(chooser, place, words, size.width_percent, affine=affine)
 
     stages = [Stage(layer(place) for place in stage) for stage in places(settings)]
     outputs = scaled(settings.stages[-1].channels, size.width_percent)

@@ -6,16 +6,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from archsearch.api.task import ImageClassification, SemanticSegmentation, Task
+from archsearch.api.task import ImageClassification, ObjectDetection, SemanticSegmentation, Task
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
+from archsearch.tasks.detection import BoxData, load_boxes
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 from archsearch.tasks.segmentation import MaskData, load_masks
 
-__all__ = ["SPLIT_SEED", "DataError", "ImageData", "Labelled", "MaskData", "Meter", "Split", "TaskData", "load"]
+__all__ = [
+    "SPLIT_SEED",
+    "BoxData",
+    "DataError",
+    "ImageData",
+    "Labelled",
+    "MaskData",
+    "Meter",
+    "Split",
+    "TaskData",
+    "load",
+]
 
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     ImageClassification: load_images,
     SemanticSegmentation: load_masks,
+    ObjectDetection: load_boxes,
 }
 """What reads and splits the data of each task, by the type of its settings."""
 

@@ -185,7 +185,8 @@ def shrunk(images: np.ndarray, times: int, origin: str) -> np.ndarray:
         )
     # One by one: in float64 all of them would take 8 times the memory.
     means = [_squares(image, times).mean(axis=(1, 3)) for image in images]
-    return np.rint(np.stack(means)).astype(np.uint8)
+    small: np.ndarray = np.rint(np.stack(means)).astype(np.uint8)
+    return small
 
 
 def shrunk_masks(masks: np.ndarray, times: int, classes: int) -> np.ndarray:
