@@ -10,6 +10,7 @@ B = {"name": "b", "options": ["y"]}
 CUSTOM = {"module": "mine.nets:Net", "choices": [A]}
 EVOLUTION = "spec.algorithm.regularizedEvolution"
 TRAIN = "spec.evaluation.train"
+BOXES = {"objectDetection": {"dataset": {"volume": {"claimName": "d"}}}}
 DARTS = {"spec.algorithm": {"differentiable": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
 OWN = {"spec.algorithm": {"custom": {"module": "mine.search:Mine"}}}
 ENAS = {"spec.algorithm": {"enas": {}}, "spec.evaluation": REMOVED, "spec.earlyStopping": REMOVED}
@@ -201,6 +202,13 @@ BAD_SPECS = [
     ("a mixture of motifs", {**DARTS, "spec.space": {"hierarchicalMotifs": {}}}, "spec.algorithm"),
     ("a mixture that is said to be none", {**DARTS, "spec.space": {"custom": CUSTOM}}, "spec.algorithm"),
     ("a mixture of what cannot be mixed", {**DARTS, "spec.space": {"elasticChain": {}}}, "spec.algorithm"),
+    ("a mixture of pyramids", {**DARTS, "spec.task": BOXES, "spec.space": {"featurePyramid": {}},
+                               "spec.objectives.0.metric": "mAP"}, "spec.algorithm"),
+    ("images in the space of detectors", {"spec.space": {"featurePyramid": {}}}, "spec.space"),
+    ("detectors in the space of images", {"spec.task": BOXES, "spec.objectives.0.metric": "mAP"}, "spec.space"),
+    ("the precision of classes", {"spec.objectives.0.metric": "mAP50"}, "spec.objectives"),
+    ("five stages of a pyramid", {"spec.task": BOXES, "spec.objectives.0.metric": "mAP", "spec.space": {
+        "featurePyramid": {"stages": [{"channels": 8, "layers": 1}] * 5}}}, "spec.space.featurePyramid.stages"),
     ("a learning rate that rises", {**DARTS, "spec.algorithm.differentiable.learningRateMin": "0.1"},
      "spec.algorithm.differentiable.learningRateMin"),
     ("latency of no profile", {"spec.objectives.1.profile": REMOVED}, "spec.objectives.1.profile"),

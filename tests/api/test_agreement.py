@@ -54,6 +54,18 @@ VARIANTS: dict[str, Json] = {
         },
         "spec.space": {"fusionNetwork": {"operators": ["film", "sum"]}},
     },
+    "segmentation": {
+        "spec.task": {
+            "semanticSegmentation": {"dataset": {"volume": {"claimName": "d"}}, "crop": 64, "ignoredLabel": 255}
+        },
+        "spec.space": {"resolutionTrellis": {}},
+        "spec.objectives.0.metric": "mIoU",
+    },
+    "detection": {
+        "spec.task": {"objectDetection": {"dataset": {"volume": {"claimName": "d"}}, "width": 64, "height": 64}},
+        "spec.space": {"featurePyramid": {}},
+        "spec.objectives.0.metric": "mAP",
+    },
     "custom": {
         "spec.space": {
             "custom": {

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local_runs import REPOSITORY, run_example
+from PIL import Image
 from question_data import write
 from scipy.io import wavfile
 from sklearn.datasets import load_digits
@@ -63,6 +64,11 @@ LITTLE = {
     ),
     "pc-darts": SUPERNET,
     "segmentation": SUPERNET,
+    "detection": (
+        "evaluation.train.epochs=1",
+        "budget={maxTrials: 2, parallelTrials: 1}",
+        "retrain={seeds: 1, epochs: 1}",
+    ),
     "proxylessnas": SUPERNET,
     "proxylessnas-reinforce": SUPERNET,
     "translation": (
@@ -146,6 +152,21 @@ def write_masks(data: Path) -> None:
              test_images=masks[6:] * 200, test_masks=masks[6:])  # fmt: skip
 
 
+def write_boxes(data: Path) -> None:
+    """A bright square in each image, as examples/data/blood_cells.py writes images and boxes."""
+    (data / "cells" / "images").mkdir(parents=True)
+    for part, count in (("train", 12), ("test", 2)):
+        images, boxes = [], []
+        for number in range(count):
+            pixels = np.zeros((120, 160), dtype=np.uint8)
+            pixels[20:60, 30 + number : 70 + number] = 200
+            Image.fromarray(pixels).save(data / "cells" / "images" / f"{part}{number}.png")
+            images.append({"id": number, "file_name": f"{part}{number}.png", "width": 160, "height": 120})
+            boxes.append({"image_id": number, "category_id": 1, "bbox": [30 + number, 20, 40, 40]})
+        content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "square"}]}
+        (data / "cells" / f"{part}.json").write_text(json.dumps(content))
+
+
 def write_photographs(data: Path) -> None:
     """Squares of colours, as examples/data/cifar10.py writes photographs."""
     labels = np.arange(200) % 10
@@ -155,6 +176,7 @@ def write_photographs(data: Path) -> None:
 
 
 DATA = {
+    "detection": write_boxes,
     "mobile": write_photographs,
     "multimodal": lambda data: write(data / "easy_vqa"),
     "npz-volume": write_images,

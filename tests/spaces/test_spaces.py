@@ -62,6 +62,11 @@ def trellis(**given: object) -> Space:
     return space_of(SpaceSpec.model_validate({"resolutionTrellis": given}))
 
 
+def pyramid(nodes: int, layers: int) -> Space:
+    given = {"nodes": nodes, "stages": [{"channels": 8, "layers": layers}] * 4, "blocks": ["k3e3", "k5e6"]}
+    return space_of(SpaceSpec.model_validate({"featurePyramid": given}))
+
+
 def motifs(count: int, motif_nodes: int, cell_nodes: int) -> Space:
     given = {"motifs": count, "motifNodes": motif_nodes, "cellNodes": cell_nodes}
     return space_of(SpaceSpec.model_validate({"hierarchicalMotifs": given}))
@@ -81,6 +86,7 @@ NASNET = space_of(SpaceSpec(nasnet_cells=NasnetCells()))
 MACRO = space_of(SpaceSpec(enas_macro=EnasMacro()))
 MBCONV = space_of(SpaceSpec(mbconv_chain=MbconvChain()))
 ELASTIC = space_of(SpaceSpec(elastic_chain=ElasticChain()))
+PYRAMID = pyramid(5, 2)
 TRELLIS = trellis()
 MOTIFS = motifs(6, 4, 5)
 FUSION = space_of(SpaceSpec.model_validate({"fusionNetwork": {}}))
@@ -117,6 +123,8 @@ SPACES = {
     "trellis": TRELLIS,
     "trellis-2-layers": trellis(layers=2, levels=2, nodes=1, operations=["skip_connect", "none", "sep_conv_3x3"]),
     "motifs-2": motifs(2, 2, 3),
+    "pyramid": PYRAMID,
+    "pyramid-3-nodes": pyramid(3, 1),
     "fusion": FUSION,
     "transformer": TRANSFORMER,
     "transformer-small": SMALL_TRANSFORMER,
@@ -126,7 +134,7 @@ SPACES = {
 }
 NEW = [
     "nasnet", "enas-macro", "mbconv", "elastic-2-stages", "trellis", "motifs-2", "sequence-cells", "sequence-chain",
-    "fusion", "transformer", "custom",
+    "pyramid", "fusion", "transformer", "custom",
 ]  # fmt: skip
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 seeds = st.integers(0, 2**32 - 1)
@@ -181,6 +189,8 @@ def dependents(space: Space, name: str) -> set[str]:
         (TRELLIS, walks(8, 3) * isqrt(darts_size(4, 7))),
         (trellis(layers=12, levels=4, nodes=5), walks(12, 4) * isqrt(darts_size(5, 7))),
         (MOTIFS, motif_size(6, 4, 5)),
+        # Blocks, or none of them in the second layer; pairs of maps; two ways to merge; levels of two nodes.
+        (pyramid(5, 2), (2 * 3) ** 4 * comb(3, 2) * comb(4, 2) * comb(5, 2) * comb(6, 2) * comb(7, 2) * 2**5 * 3**2),
         (FUSION, (4 * 3 * 5) ** 2),
         (motifs(2, 2, 3), 1 + 2 * 7 * (2**3 - 1) + 49 * (3**3 - 2 * 2**3 + 1)),
         # Of an encoder's layer 3 x 2 ways, of a decoder's 3 x 2 x 2 x 3.

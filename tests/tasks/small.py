@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import question_data
+from PIL import Image
 from scipy.io import wavfile
 
 from archsearch.api.space import Space as SpaceSpec
@@ -61,8 +63,26 @@ def tones(folder: Path) -> Settings:
     return {"dataset": {"volume": {"claimName": "data"}}, "seconds": "0.2", "features": {"mels": 10}}
 
 
+def boxes(folder: Path) -> Settings:
+    """A bright square on a dark ground."""
+    (folder / "images").mkdir()
+    for part, numbers in (("train", range(30)), ("test", range(30, 40))):
+        images, found = [], []
+        for number in numbers:
+            pixels, corner = np.zeros((48, 64), dtype=np.uint8), number % 20
+            pixels[10:34, corner : corner + 24] = 200 + number % 40
+            Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+            images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48})
+            found.append({"image_id": number, "category_id": 1 + number % 2, "bbox": [corner, 10, 24, 24]})
+        kinds = [{"id": 1, "name": "even"}, {"id": 2, "name": "odd"}]
+        content = {"images": images, "annotations": found, "categories": kinds}
+        (folder / f"{part}.json").write_text(json.dumps(content))
+    return {"dataset": {"volume": {"claimName": "data"}}}
+
+
 DATA: dict[str, Callable[[Path], Settings]] = {
     "imageClassification": digits,
+    "objectDetection": boxes,
     "semanticSegmentation": masks,
     "speechClassification": tones,
     "textClassification": texts,
@@ -111,6 +131,12 @@ SPACES: dict[str, Settings] = {
         "stages": [{"channels": 8, "layers": 2, "stride": 2}],
         "headChannels": 16,
         "blocks": ["k3e1", "k5e2", "attention"],
+    },
+    "featurePyramid": {
+        "stages": [{"channels": 8, "layers": 1}] * 4,
+        "pyramidChannels": 8,
+        "nodes": 3,
+        "blocks": ["k3e1", "k5e2"],
     },
     "fusionNetwork": {"nodes": 1, "imageLayers": 2, "questionLayers": 2, **sized(channels=4, width=8)},
     "hierarchicalMotifs": {"motifs": 2, "motifNodes": 3, "cellNodes": 3, **sized(channels=4, cells=1)},

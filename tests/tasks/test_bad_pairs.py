@@ -191,5 +191,5 @@ def test_a_volume_must_be_mounted(tmp_path: Path) -> None:
         read(None)
     with pytest.raises(DataError, match="the claim data must be mounted here, but there is no folder"):
         read(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="nowhere: does not exist; .* must name a folder with a train and a test"):
+    with pytest.raises(DataError, match=r"nowhere: does not exist; .* must name a folder with a train and a test"):
         read(tmp_path, "nowhere")

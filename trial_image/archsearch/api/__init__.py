@@ -10,6 +10,7 @@ from archsearch.api.space import (
     ElasticChain,
     ElasticTransformer,
     EnasMacro,
+    FeaturePyramid,
     HierarchicalMotifs,
     MbconvChain,
     NasBench201,
@@ -25,7 +26,8 @@ from archsearch.api.work import Message, Work
 __all__ = [
     "API_VERSION", "GROUP", "VERSION", "Algorithm", "ArchitectureSearchSpec", "ArchitectureSearchStatus",
     "ArchitectureTrialSpec", "ArchitectureTrialStatus", "Condition", "CustomSpace", "DartsCells", "Dataset",
-    "Differentiable", "ElasticChain", "ElasticTransformer", "EnasMacro", "HierarchicalMotifs", "ImageClassification",
-    "MbconvChain", "Message", "NasBench201", "NasnetCells", "RandomSearch", "RegularizedEvolution", "ResolutionTrellis",
-    "SentencePairs", "Space", "Task", "Translation", "Trial", "TrialResult", "Work", "quantity",
+    "Differentiable", "ElasticChain", "ElasticTransformer", "EnasMacro", "FeaturePyramid", "HierarchicalMotifs",
+    "ImageClassification", "MbconvChain", "Message", "NasBench201", "NasnetCells", "RandomSearch",
+    "RegularizedEvolution", "ResolutionTrellis", "SentencePairs", "Space", "Task", "Translation", "Trial",
+    "TrialResult", "Work", "quantity",
 ]  # fmt: skip

@@ -268,7 +268,8 @@ AGREEMENTS: Final = (
     ),
     Rule(
         expression="!has(self.space) || !(has(self.space.elasticChain) || has(self.space.hierarchicalMotifs) || "
-        "has(self.space.elasticTransformer) || (has(self.space.custom) && !self.space.custom.mixable)) || "
+        "has(self.space.elasticTransformer) || has(self.space.featurePyramid) || "
+        "(has(self.space.custom) && !self.space.custom.mixable)) || "
         "!has(self.algorithm) || !has(self.algorithm.differentiable)",
         message="algorithm must not be differentiable for a space whose supernet runs one architecture at a time",
         field_path=".algorithm",

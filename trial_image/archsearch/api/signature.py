@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, FiniteFloat
 
@@ -10,7 +10,11 @@ from archsearch.api.base import Model
 
 Outputs = Literal["Classes", "Map", "Boxes", "Tokens"]
 """Classes: (N, classes) logits. Map: (N, classes, H, W), one for each pixel of the input. Boxes: (N, places,
-4 + classes), see the detection task. Tokens: (N, classes, T), one for each place of the last input."""
+4 + classes), a box (left, top, right, bottom in pixels) and a logit for each class, whose sigmoid is the score. Places
+are those of a map for each of STRIDES, one after the other and each row by row; a map is as large as the image divided
+by its stride, rounded up. Tokens: (N, classes, T), one for each place of the last input."""
+STRIDES: Final = (8, 16, 32)
+"""Pixels between the places of Boxes. The first place of each map is half a stride from the left and the top."""
 
 
 class Input(Model):
@@ -34,7 +38,7 @@ class Signature(Model):
 
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     outputs: Outputs
-    classes: Annotated[int, Field(ge=2)]
+    classes: Annotated[int, Field(ge=1)]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -29,16 +29,17 @@ from archsearch.api.chains import (
 from archsearch.api.custom import CustomChoice, CustomCondition, CustomSpace
 from archsearch.api.fusions import FUSION_OPERATORS, FusionNetwork, FusionOperator, FusionSize
 from archsearch.api.hierarchies import HierarchicalMotifs, ResolutionTrellis, TrellisSize
+from archsearch.api.pyramids import FeaturePyramid, PyramidStage
 from archsearch.api.sequences import SEQUENCE_OPERATIONS, SequenceCells, SequenceChain, SequenceStack, SequenceStem
 from archsearch.api.translators import ElasticTransformer, ElasticTransformerSize
 
 __all__ = [
     "AMOEBANET_OPERATIONS", "DARTS_OPERATIONS", "FUSION_OPERATORS", "SEQUENCE_OPERATIONS", "CellStack", "ChainSize",
     "ChainStage", "ChainStem", "CustomChoice", "CustomCondition", "CustomSpace", "DartsCells", "DartsOperation",
-    "ElasticChain", "ElasticStage", "ElasticTransformer", "ElasticTransformerSize", "EnasMacro", "FusionNetwork",
-    "FusionOperator", "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201", "NasnetCells",
-    "NasnetOperation", "ResolutionTrellis", "SequenceCells", "SequenceChain", "SequenceStack", "SequenceStem",
-    "Space", "StageStack", "TrellisSize",
+    "ElasticChain", "ElasticStage", "ElasticTransformer", "ElasticTransformerSize", "EnasMacro", "FeaturePyramid",
+    "FusionNetwork", "FusionOperator", "FusionSize", "HierarchicalMotifs", "MacroSize", "MbconvChain", "NasBench201",
+    "NasnetCells", "NasnetOperation", "PyramidStage", "ResolutionTrellis", "SequenceCells", "SequenceChain",
+    "SequenceStack", "SequenceStem", "Space", "StageStack", "TrellisSize",
 ]  # fmt: skip
 
 
@@ -61,6 +62,8 @@ class Space(OneOf):
     """The resolution of each layer, and the cell of all layers."""
     hierarchical_motifs: HierarchicalMotifs | None = None
     """A cell of motifs, which are graphs of operations."""
+    feature_pyramid: FeaturePyramid | None = None
+    """A detector: its backbone layer by layer, and how maps of several resolutions are merged."""
     sequence_cells: SequenceCells | None = None
     """A cell over sequences, with convolutions, attention and recurrence."""
     sequence_chain: SequenceChain | None = None
@@ -77,5 +80,5 @@ class Space(OneOf):
         """Whether a supernet can run all alternatives at once, weighted, as differentiable search does."""
         if self.custom is not None:
             return self.custom.mixable
-        unmixable = (self.elastic_chain, self.hierarchical_motifs, self.elastic_transformer)
+        unmixable = (self.elastic_chain, self.hierarchical_motifs, self.elastic_transformer, self.feature_pyramid)
         return all(settings is None for settings in unmixable)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from archsearch.api.base import Model, OneOf
 from archsearch.api.custom_task import CustomTask
+from archsearch.api.detection import ObjectDetection
 from archsearch.api.metrics import DEFAULT_GOALS, Metric
 from archsearch.api.objective import Objective
 from archsearch.api.questions import VisualQuestionAnswering
@@ -17,7 +18,8 @@ from archsearch.api.training import RelativePath, Training, VolumeSource
 from archsearch.api.translation import Translation
 
 __all__ = [
-    "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "RelativePath", "SemanticSegmentation",
+    "TASKS", "CustomTask", "Dataset", "ImageClassification", "ImageTraining", "ObjectDetection", "RelativePath",
+    "SemanticSegmentation",
     "SpeechClassification", "Task", "TextClassification", "Training", "Translation",
     "VisualQuestionAnswering", "VolumeSource",
 ]  # fmt: skip
@@ -70,6 +72,8 @@ class Task(OneOf):
     """One label for each recording."""
     semantic_segmentation: SemanticSegmentation | None = None
     """One label for each pixel."""
+    object_detection: ObjectDetection | None = None
+    """Boxes around objects."""
     translation: Translation | None = None
     """One text for another."""
     visual_question_answering: VisualQuestionAnswering | None = None
@@ -112,6 +116,7 @@ TASKS: Final[dict[str, Any]] = {
     "textClassification": TextClassification,
     "speechClassification": SpeechClassification,
     "semanticSegmentation": SemanticSegmentation,
+    "objectDetection": ObjectDetection,
     "translation": Translation,
     "visualQuestionAnswering": VisualQuestionAnswering,
 }

@@ -18,6 +18,7 @@ from archsearch.api.space import (
     ElasticChain,
     ElasticTransformer,
     EnasMacro,
+    FeaturePyramid,
     FusionNetwork,
     HierarchicalMotifs,
     MbconvChain,
@@ -40,6 +41,7 @@ from archsearch.networks.fusion import FusedNetwork
 from archsearch.networks.motifs import MotifNetwork
 from archsearch.networks.nasbench201 import NasBench201Network
 from archsearch.networks.nasnet import NasnetNetwork
+from archsearch.networks.pyramid import PyramidNetwork
 from archsearch.networks.sequence_cells import SequenceCellNetwork
 from archsearch.networks.sequence_chain import SequenceChainNetwork
 from archsearch.networks.trellis import TrellisNetwork
@@ -55,6 +57,7 @@ NETWORKS: Final[dict[type, Any]] = {
     ElasticChain: elastic_network,
     ResolutionTrellis: TrellisNetwork,
     HierarchicalMotifs: MotifNetwork,
+    FeaturePyramid: PyramidNetwork,
     SequenceCells: SequenceCellNetwork,
     SequenceChain: SequenceChainNetwork,
     FusionNetwork: FusedNetwork,

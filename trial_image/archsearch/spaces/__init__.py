@@ -18,6 +18,7 @@ from archsearch.spaces.mbconv import mbconv_chain
 from archsearch.spaces.motifs import hierarchical_motifs
 from archsearch.spaces.nasbench201 import nasbench201
 from archsearch.spaces.nasnet import nasnet_cells
+from archsearch.spaces.pyramid import feature_pyramid
 from archsearch.spaces.sequences import sequence_cells, sequence_chain
 from archsearch.spaces.space import Space
 from archsearch.spaces.trellis import resolution_trellis
@@ -33,6 +34,7 @@ SPACES: Final[dict[str, Callable[[Any], Space]]] = {
     "elasticChain": elastic_chain,
     "resolutionTrellis": resolution_trellis,
     "hierarchicalMotifs": hierarchical_motifs,
+    "featurePyramid": feature_pyramid,
     "sequenceCells": sequence_cells,
     "sequenceChain": sequence_chain,
     "fusionNetwork": fusion_network,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from archsearch.api.task import (
     CustomTask,
     ImageClassification,
+    ObjectDetection,
     SemanticSegmentation,
     SpeechClassification,
     Task,
@@ -18,6 +19,7 @@ from archsearch.api.task import (
 )
 from archsearch.tasks.base import DataError, Labelled, Meter, Split, TaskData
 from archsearch.tasks.custom import load_custom
+from archsearch.tasks.detection import BoxData, load_boxes
 from archsearch.tasks.image import SPLIT_SEED, ImageData, load_images
 from archsearch.tasks.questions import QuestionData, load_questions
 from archsearch.tasks.segmentation import MaskData, load_masks
@@ -26,8 +28,8 @@ from archsearch.tasks.text import load_texts
 from archsearch.tasks.translation import TranslationData, load_translation
 
 __all__ = [
-    "SPLIT_SEED", "DataError", "ImageData", "Labelled", "MaskData", "Meter", "QuestionData", "Split", "TaskData",
-    "TranslationData", "load",
+    "SPLIT_SEED", "BoxData", "DataError", "ImageData", "Labelled", "MaskData", "Meter", "QuestionData", "Split",
+    "TaskData", "TranslationData", "load",
 ]  # fmt: skip
 
 LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
@@ -36,6 +38,7 @@ LOADERS: Final[dict[type, Callable[[Any, Path | None, int], TaskData]]] = {
     TextClassification: load_texts,
     SpeechClassification: load_speech,
     SemanticSegmentation: load_masks,
+    ObjectDetection: load_boxes,
     Translation: load_translation,
     VisualQuestionAnswering: load_questions,
 }

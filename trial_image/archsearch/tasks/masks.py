@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from archsearch.api.task import VolumeSource
+from archsearch.api.training import VolumeSource
 from archsearch.tasks.arrays import MEBIBYTE, available_memory, image_arrays, read_arrays
 from archsearch.tasks.base import DataError
 from archsearch.tasks.folder import files_of, image_mode, inside, open_image, read_image

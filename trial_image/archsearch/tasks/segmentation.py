@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from archsearch.api.metrics import Metric
+from archsearch.api.segmentation import SemanticSegmentation
 from archsearch.api.signature import Input, Signature
-from archsearch.api.task import SemanticSegmentation
 from archsearch.tasks.augment import turned
 from archsearch.tasks.base import DataError, Split, TaskData
 from archsearch.tasks.image import SPLIT_SEED, moments
