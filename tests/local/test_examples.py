@@ -200,3 +200,5 @@ def test_an_example_runs_to_its_end(name: str, tmp_path: Path):
     assert {item["type"]: item["status"] for item in status["conditions"]}["Succeeded"] == "True"
     assert status["best"]["genotype"]
     assert status["hardware"][0]["latencyMs"]["p50"] > 0
+    beside = {"translation": "tokenizer.json", "text": "classes.json", "multimodal": "answers.json"}.get(name)
+    assert beside is None or (tmp_path / "out" / beside).exists()

@@ -1,7 +1,9 @@
-"""Puts the best model where a person looks for it: `model.onnx` and `weights.safetensors` in the search's folder."""
+"""Puts the best model where a person looks for it: `model.onnx`, `weights.safetensors` and what a task gives a model,
+such as `tokenizer.json`, in the search's folder."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from archsearch.planning import History, Search
 from archsearch.planning.pipeline import best_weights, winner
 from archsearch.work.files import sha256, write_whole
 
-NAMES = {"onnx": "model.onnx", "safetensors": "weights.safetensors"}
+WEIGHTS = "weights.safetensors"
+KEPT = re.compile(r"(?!search\.json|result\.json)[a-z][a-z0-9_-]*\.(onnx|json)")
+"""Names of exported files that are no file of the search itself."""
 
 
 def keep_model(search: Search, history: History, folder: Folder, volumes: Mapping[str, Path], tell: Tell) -> None:
@@ -20,9 +24,10 @@ def keep_model(search: Search, history: History, folder: Folder, volumes: Mappin
     if best is None:
         return
     exported = search.status.best.artifacts if search.status.best else ()
-    files = [(file.uri, file.sha256, NAMES[file.format]) for file in exported if file.format in NAMES]
+    named = [(file.uri, file.sha256, file.uri.rpartition("/")[2]) for file in exported]
+    files = [file for file in named if KEPT.fullmatch(file[2])]
     if (weights := best_weights(search, history, best)) is not None:
-        files.append((weights.uri, weights.sha256, NAMES["safetensors"]))
+        files.append((weights.uri, weights.sha256, WEIGHTS))
     for uri, checksum, name in files:
         target = folder.root / name
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from archsearch.api.search import ArchitectureSearchStatus, Retrained
 from archsearch.local.folder import Folder
 from archsearch.local.log import printable
+from archsearch.local.model import KEPT, WEIGHTS
 
 
 def succeeded(status: ArchitectureSearchStatus) -> bool:
@@ -32,7 +33,9 @@ def summary(status: ArchitectureSearchStatus, folder: Folder) -> list[str]:
         rows.append(("", f"{item.parameters:,} parameters, {item.flops:,} FLOPs an example"))
     if found is not None and found.export_difference is not None:
         rows.append(("ONNX", f"differs from PyTorch by at most {found.export_difference:.1e}"))
-    names = [name for name in ("result.json", "model.onnx", "weights.safetensors") if (folder.root / name).exists()]
+    there = {item.name for item in folder.root.iterdir()}
+    names = [name for name in ("result.json", "model.onnx", WEIGHTS) if name in there]
+    names += sorted(name for name in there - set(names) if KEPT.fullmatch(name))
     rows.append(("files", f"{', '.join(names)} in {shown(folder.root)}"))
     width = max(len(name) for name, _ in rows) + 2
     return [_ending(status), *(f"  {name:<{width}}{text}" for name, text in rows)]

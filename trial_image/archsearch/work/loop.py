@@ -73,7 +73,7 @@ def train(
             except Stopped:
                 save()
                 continue
-            _check(values, training.epoch)
+            _check(values, training.epoch, context.work.task.member[0])
             curve.append(values)
             took, start = time.monotonic() - start, time.monotonic()
             context.log(_line(training, report, values, took))
@@ -100,13 +100,13 @@ def _resume(context: Context, checkpoints: Checkpoints, make: Callable[[], T]) -
     return training, list(curve)
 
 
-def _check(values: Values, epoch: int) -> None:
+def _check(values: Values, epoch: int, task: str) -> None:
     """Raises Diverged: the last step can break weights whose losses were numbers until then."""
     for name, value in values.items():
         if not math.isfinite(value):
             raise Diverged(
                 f"training diverged: the selection {name} after epoch {epoch} is {value}; lower "
-                "task.imageClassification.training.learningRate, or that of a supernet where one is trained"
+                f"task.{task}.training.learningRate, or that of a supernet where one is trained"
             )
 
 
