@@ -22,7 +22,7 @@ from archsearch.api.signature import Signature
 from archsearch.api.space import ResolutionTrellis, TrellisSize
 from archsearch.networks.base import SpaceNetwork, add, alternatives, weighed, weighted_sum
 from archsearch.networks.chooser import Chooser, Mix, connected
-from archsearch.networks.dense import AtrousHead, resized
+from archsearch.networks.dense import AtrousHead, Decoder, resized
 from archsearch.networks.inputs import Inputs
 from archsearch.networks.operations import DARTS_OPERATIONS, FactorizedReduce, ReluConvNorm
 from archsearch.spaces.darts import INPUTS, NONE, edge_name, inputs_name
@@ -110,9 +110,9 @@ class TrellisCell(nn.Module):
 
 
 class TrellisNetwork(SpaceNetwork):
-    """A stem, the layers, and a linear head for each level of the last one, whose answers are summed.
+    """A stem, the layers, and a linear head for each level of the last one, whose outputs are summed.
 
-    Of the maps' means where images have one class, of the maps where each pixel has one.
+    Where images have one class, of the maps' means. Where each pixel has one, of the maps, and a decoder comes after.
     """
 
     def __init__(
@@ -145,14 +145,18 @@ class TrellisNetwork(SpaceNetwork):
             self.layers.append(cells)
             known = {level: (settings.nodes * channels[level], channels[level]) for level in reached}
         # One bias: what lies on no path adds nothing at all.
-        self._dense, classes = signature.outputs == "Map", signature.classes
+        ends = {str(level): outputs for level, (outputs, _) in known.items()}
+        self.decoder = None
+        if signature.outputs == "Map":
+            self.decoder = Decoder(signature.shape[0], size.channels, signature.classes)
+            self.pyramids = nn.ModuleDict(
+                {level: AtrousHead(outputs, size.channels) for level, outputs in ends.items()}
+            )
+            return
         self.classifiers = nn.ModuleDict(
-            {
-                str(level): AtrousHead(outputs, classes) if self._dense else nn.Linear(outputs, classes, bias=False)
-                for level, (outputs, _) in known.items()
-            }
+            {level: nn.Linear(outputs, signature.classes, bias=False) for level, outputs in ends.items()}
         )
-        self.bias = nn.Parameter(torch.zeros(classes))
+        self.bias = nn.Parameter(torch.zeros(signature.classes))
 
     def features(self, inputs: Inputs, mix: Mix | None = None) -> dict[int, Tensor]:
         """The last layer's maps by level: one in a fixed network, in a mixture each with the weight of its paths.
@@ -178,11 +182,12 @@ class TrellisNetwork(SpaceNetwork):
     def forward(self, inputs: Inputs, mix: Mix | None = None) -> Tensor:
         """(N, image_channels, H, W) -> (N, classes), or (N, classes, H, W) where each pixel has a class."""
         maps = self.features(inputs, mix)
-        if self._dense:
+        if self.decoder is not None:
             assert isinstance(inputs, Tensor)  # noqa: S101 - images are all that there is
             size = inputs.shape[-2], inputs.shape[-1]
-            answers = (resized(self.classifiers[str(level)](found), size) for level, found in maps.items())
-            return add(answers) + self.bias[:, None, None]
+            summed = add(resized(self.pyramids[str(level)](found), size) for level, found in maps.items())
+            scores: Tensor = self.decoder(inputs, summed)
+            return scores
         return add(self.classifiers[str(level)](found.mean((2, 3))) for level, found in maps.items()) + self.bias
 
 
