@@ -133,7 +133,7 @@ def test_one_beyond_a_limit_has_no_scores(workplace: Any) -> None:
 
 def test_a_score_that_is_no_finite_number_is_left_out(workplace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers overflow in networks that are deep or wide enough; here the score itself says so."""
-    monkeypatch.setitem(SCORES, "naswot", lambda network, batches: float("nan"))
+    monkeypatch.setitem(SCORES, "naswot", lambda network, batches, loss: float("nan"))
     (cell,) = features(workplace, [CELL]).message.results
     assert cell.keys() == {"zico", "synflow"}
 

@@ -47,7 +47,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"version": 2}, "version: Input should be 1"),
     ({"spec": {"seed": -1}}, "spec.seed"),
     ({"spec": {"work": "Dance"}}, "spec.work"),
-    ({"task": {}}, "task: imageClassification must be set, but got none"),
+    ({"task": {}}, "custom must be set, but got none"),
     ({"space": {"nasBench201": {}, "dartsCells": {}}}, "exactly one of"),
     ({"metricsPort": 70_000}, "metricsPort"),
     ({"spec": {"architecture": None}}, "spec.architecture must be set for Train"),

@@ -55,9 +55,10 @@ class _Generator(GenerateJsonSchema):
         return document
 
     def encode_default(self, dft: Any) -> Any:
-        # The API server fills the defaults of a default in, so what they say need not be said twice.
+        # The API server fills the defaults of a default in, so what they say need not be said twice. Where there are
+        # rules it holds them against the default as it stands.
         if isinstance(dft, Model):
-            return dft.model_dump(by_alias=True, exclude_defaults=True, exclude_none=True, mode="json")
+            return dft.model_dump(by_alias=True, exclude_defaults=not type(dft).rules, exclude_none=True, mode="json")
         return super().encode_default(dft)
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
