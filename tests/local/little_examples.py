@@ -14,6 +14,8 @@ from sklearn.datasets import load_digits
 
 EXAMPLES = REPOSITORY / "examples"
 SUPERNET = ("algorithm.differentiable.epochs=1", "retrain.seeds=1", "retrain.epochs=1")
+SEARCH_ALONE = ("algorithm.differentiable.epochs=1", "retrain.topK=0")
+"""What comes after a differentiable search is the same for every method."""
 LITTLE = {
     "amoebanet": (
         "evaluation.train.epochs=1",
@@ -26,7 +28,7 @@ LITTLE = {
         "algorithm.gaussianProcess.initial=2",
         "retrain={seeds: 1, epochs: 1}",
     ),
-    "auto-deeplab": SUPERNET,
+    "auto-deeplab": SEARCH_ALONE,
     "hyperband": (
         "evaluation.train={epochs: 2, halving: {minEpochs: 1, reduction: 2}}",
         "budget={maxTrials: 3, parallelTrials: 1}",
@@ -50,26 +52,26 @@ LITTLE = {
         "profiles.0.searchLatency.measuredTable.networks=20",
         "constraints.0.max=500",  # what is small enough here depends on what else the machine does
     ),
-    "beta-darts": SUPERNET,
-    "darts-first-order": SUPERNET,
-    "fbnet": SUPERNET,
+    "beta-darts": SEARCH_ALONE,
+    "darts-first-order": SEARCH_ALONE,
+    "fbnet": SEARCH_ALONE,
     "multimodal": SUPERNET,
-    "gdas": SUPERNET,
+    "gdas": SEARCH_ALONE,
     "one-shot": (
         "evaluation.sharedWeights.epochs=1",
         "evaluation.sharedWeights.architecturesPerTrial=3",
         "budget={maxTrials: 2, parallelTrials: 2}",
         "retrain={seeds: 1, epochs: 1}",
     ),
-    "pc-darts": SUPERNET,
+    "pc-darts": SEARCH_ALONE,
     "segmentation": SUPERNET,
     "detection": (
         "evaluation.train.epochs=1",
         "budget={maxTrials: 2, parallelTrials: 1}",
         "retrain={seeds: 1, epochs: 1}",
     ),
-    "proxylessnas": SUPERNET,
-    "proxylessnas-reinforce": SUPERNET,
+    "proxylessnas": SEARCH_ALONE,
+    "proxylessnas-reinforce": SEARCH_ALONE,
     "translation": (
         "task.translation.numberWords.pairs=400",
         "evaluation.sharedWeights.epochs=1",
