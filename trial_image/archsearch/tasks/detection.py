@@ -181,9 +181,7 @@ def load_boxes(task: ObjectDetection, data: Path | None, seed: int = SPLIT_SEED)
     data: where the claim of `dataset.volume` is mounted. seed: of the split; it is the same for every trial of every
     search. Raises DataError with the file, what is wrong, the value and what to do.
     """
-    volume = task.dataset.volume
-    assert volume is not None  # noqa: S101 - the union has no other member
-    folder, root = located(volume, data, "a folder with train.json, test.json and images/", folder=True)
+    folder, root = located(task.dataset.member[1], data, "a folder with train.json, test.json and images/", folder=True)
     train, test, classes = read_coco(folder, root, task.width, task.height)
     parts = split(len(train.images), task.selection_percent, seed, str(folder / "train.json"))
     mean, std = moments(train.images, np.concatenate([parts["weights"], parts["architecture"]]))

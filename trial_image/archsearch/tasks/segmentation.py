@@ -78,9 +78,7 @@ def load_masks(task: SemanticSegmentation, data: Path | None, seed: int = SPLIT_
     data: where the claim of `dataset.volume` is mounted. seed: of the split; it is the same for every trial of every
     search. Raises DataError with the file, what is wrong, the value and what to do.
     """
-    volume = task.dataset.volume
-    assert volume is not None  # noqa: S101 - the union has no other member
-    train, test, origin = read_masked(volume, data)
+    train, test, origin = read_masked(task.dataset.member[1], data)
     classes = _check_classes(train.masks, test.masks, task.ignored_label, origin)
     train, test = (_tiles(task, part, classes, origin) for part in (train, test))
     parts = split(len(train.images), task.selection_percent, seed, origin)

@@ -56,9 +56,7 @@ def load_speech(task: SpeechClassification, data: Path | None, seed: int = SPLIT
     data: where the claim of `dataset.volume` is mounted. seed: of the split; it is the same for every trial of every
     search. Raises DataError with the file, what is wrong, the value and what to do.
     """
-    volume = task.dataset.volume
-    assert volume is not None  # noqa: S101 - nothing else is in the union
-    folder, root = located(volume, data, "a folder with train/CLASS and test/CLASS", folder=True)
+    folder, root = located(task.dataset.member[1], data, "a folder with train/CLASS and test/CLASS", folder=True)
     found = read_waves(folder, root, float(task.seconds))
     _check(task, found, folder)
     labels = numbered(found.train_classes, found.test_classes, str(folder), "recordings")

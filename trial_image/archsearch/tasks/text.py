@@ -70,9 +70,7 @@ def load_texts(task: TextClassification, data: Path | None, seed: int = SPLIT_SE
     data: where the claim of `dataset.volume` is mounted. seed: of the split; it is the same for every trial of every
     search. Raises DataError with the file, what is wrong, the value and what to do.
     """
-    volume = task.dataset.volume
-    assert volume is not None  # noqa: S101 - nothing else is in the union
-    folder, root = located(volume, data, "a folder with a train and a test table", folder=True)
+    folder, root = located(task.dataset.member[1], data, "a folder with a train and a test table", folder=True)
     tables = read_tables(folder, root, ("text", "label"))
     labels = numbered(tables["train"]["label"], tables["test"]["label"], str(folder), "texts")
     parts = split(labels.train, task.selection_percent, seed)
